@@ -1,0 +1,68 @@
+# Every target sets itself up: it needs python3 (3.11 or newer), make and the package index.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PARITY_VENV := .parity-venv
+HASH := $(shell $(PYTHON) -c "import hashlib; print(hashlib.sha256(open('pyproject.toml', 'rb').read()).hexdigest()[:16])")
+STAMP := $(VENV)/.ready-$(HASH)
+LINT_STAMP := $(VENV)/.lint-$(HASH)
+PARITY_STAMP := $(PARITY_VENV)/.ready
+TESTS ?= tests
+ARGS ?=
+
+.PHONY: help setup demo test parity lint format image up down clean
+
+help: ## Show the targets.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,plots]"
+	rm -f $(VENV)/.ready-*
+	touch $@
+
+$(LINT_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,plots,lint]"
+	rm -f $(VENV)/.lint-*
+	touch $@
+
+$(PARITY_STAMP):
+	test -x $(PARITY_VENV)/bin/python || $(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "drizzlepac==3.11.0"
+	touch $@
+
+setup: $(STAMP) ## Make the virtual environment.
+
+demo: $(STAMP) ## Simulate four ACS exposures, drizzle them within 2 GiB, compare with the truth.
+	$(BIN)/python -m mosaic.cli.demo
+
+test: $(STAMP) ## Run the tests (TESTS=tests/steps ARGS=-x narrow them).
+	$(BIN)/python -m pytest $(TESTS) -q -m "not parity" $(ARGS)
+
+parity: $(STAMP) $(PARITY_STAMP) ## Compare with DrizzlePac, installed in an environment of its own.
+	DRIZZLEPAC_PYTHON=$(CURDIR)/$(PARITY_VENV)/bin/python $(BIN)/python -m pytest tests/parity -q -m parity $(ARGS)
+
+lint: $(LINT_STAMP) ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(LINT_STAMP) ## Bring the code into form.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+image: ## Build the image of scheduler and workers.
+	docker build -f cluster/image/Dockerfile -t mosaic-hst .
+
+up: ## Start a scheduler and two workers in containers.
+	docker compose up --build --detach
+
+down: ## Stop them.
+	docker compose down
+
+clean: ## Remove what the targets made.
+	rm -rf $(VENV) $(PARITY_VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

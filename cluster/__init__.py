@@ -1,0 +1,1 @@
+"""Where schedulers come from."""

@@ -1,0 +1,56 @@
+"""The `mosaic` program: its commands, its version, and the entry point."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from mosaic.cli import drizzle, parameters, simulate, warmup
+from mosaic.cli.failure import install_excepthook
+
+app = typer.Typer(
+    name="mosaic",
+    help="Drizzle Hubble exposures into science mosaics.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("drizzle")(drizzle.drizzle_command)
+app.command("plan")(drizzle.plan_command)
+app.command("parameters")(parameters.parameters_command)
+app.command("simulate")(simulate.simulate_command)
+app.command("warmup")(warmup.warmup_command)
+
+
+def installed_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("mosaic-hst")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _show_version(is_wanted: bool) -> None:
+    """Print the version and leave."""
+    if is_wanted:
+        typer.echo(f"mosaic {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Drizzle Hubble exposures into science mosaics."""
+    del show_version
+
+
+def main() -> None:
+    """Run the program: exit 0 when done, 1 when failed, 2 on bad usage."""
+    install_excepthook()
+    app()

@@ -1,0 +1,211 @@
+"""`mosaic drizzle` and `mosaic plan`: the same arguments, one runs and one only tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from mosaic.cli.failure import one_line_errors
+from mosaic.errors import MosaicError, ParameterError
+
+if TYPE_CHECKING:
+    from mosaic.options import RunOptions
+    from mosaic.settings import Settings
+
+Inputs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT...", help="Exposures: files, globs, @lists, directories, comma lists."),
+]
+Output: TypeAlias = Annotated[
+    str, typer.Option("-o", "--output", metavar="ROOT", help="Root of the product names.")
+]
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Parameter file: TOML or DrizzlePac .cfg."),
+]
+Assignments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; see 'mosaic parameters'."),
+]
+Cores: TypeAlias = Annotated[int | None, typer.Option(help="Processor cores; default: all available.")]
+Memory: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory of all workers, as 2GiB; default: 75 % of the free."),
+]
+Tile: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="PX", help="Side of an output tile; default: 1024.")
+]
+Scheduler: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="threads, processes, serial, or a Dask scheduler's address."),
+]
+Restart: TypeAlias = Annotated[
+    bool, typer.Option("--restart", help="Discard what an interrupted run left; default: continue it.")
+]
+OnError: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="stop|skip", help="Stop at a bad exposure, or set it aside; default: stop."),
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and product names only.")]
+Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, checked."""
+
+    inputs: tuple[str, ...]
+    """Inputs as given."""
+    output: str
+    """Root of the product names."""
+    settings: Settings
+    """Parameters."""
+    options: RunOptions
+    """Resources and manners."""
+
+
+def parse_request(
+    inputs: Sequence[str], output: str, config: Path | None, assignments: Sequence[str], **options: object
+) -> Request:
+    """Check everything that was given on the command line, and report all of it at once.
+
+    Inputs and output that are absent are taken from the parameter file, if it names them.
+
+    Raises
+    ------
+    ParameterError
+        When something is missing, unknown or impossible.
+    """
+    from mosaic.configfile import read_config
+    from mosaic.options import RunOptions
+    from mosaic.parameters import load_settings
+
+    problems: list[str] = []
+    settings: Settings | None = None
+    try:
+        settings = load_settings(config, assignments)
+    except ParameterError as error:
+        problems.append(str(error))
+    if config is not None and not problems:
+        file = read_config(config)
+        inputs = inputs or ([file.inputs] if file.inputs else [])
+        output = output or file.output
+    if options["cores"] is None and settings is not None:
+        options["cores"] = settings.num_cores
+    try:
+        resolved = RunOptions.resolve(**options)
+    except ParameterError as error:
+        problems.append(str(error))
+    if not inputs:
+        problems.append("no INPUT is given")
+    if not output:
+        problems.append("no output is given: add -o ROOT")
+    if problems or settings is None:
+        raise ParameterError("; ".join(problems))
+    return Request(tuple(inputs), output, settings, resolved)
+
+
+def drizzle_command(
+    inputs: Inputs = None,
+    output: Output = "",
+    config: Config = None,
+    assignments: Assignments = None,
+    cores: Cores = None,
+    memory: Memory = None,
+    tile: Tile = None,
+    scheduler: Scheduler = None,
+    restart: Restart = False,
+    on_error: OnError = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Combine exposures into a mosaic; an interrupted run is continued.
+
+    Example: mosaic drizzle 'data/*_flc.fits' -o m51 -p final_scale=0.04 -p build=true --memory 4GiB
+    """
+    with one_line_errors(debug=debug):
+        request = parse_request(
+            inputs or [],
+            output,
+            config,
+            assignments or [],
+            cores=cores,
+            memory=memory,
+            tile=tile,
+            scheduler=scheduler,
+            restart=restart,
+            on_error=on_error,
+        )
+        _run(request, quiet=quiet)
+
+
+def plan_command(
+    inputs: Inputs = None,
+    output: Output = "",
+    config: Config = None,
+    assignments: Assignments = None,
+    cores: Cores = None,
+    memory: Memory = None,
+    tile: Tile = None,
+    scheduler: Scheduler = None,
+    on_error: OnError = None,
+    debug: Debug = False,
+) -> None:
+    """Say what `mosaic drizzle` would do with the same arguments: frame, tiles, memory, disk. Runs nothing.
+
+    Example: mosaic plan 'data/*_flc.fits' -o m51 --memory 2GiB
+    """
+    with one_line_errors(debug=debug):
+        request = parse_request(
+            inputs or [],
+            output,
+            config,
+            assignments or [],
+            cores=cores,
+            memory=memory,
+            tile=tile,
+            scheduler=scheduler,
+            on_error=on_error,
+        )
+        from mosaic import pipeline
+        from mosaic.cli.report import format_rows
+
+        report = pipeline.plan(
+            request.inputs, request.output, options=request.options, settings=request.settings
+        )
+        typer.echo(format_rows(report.as_rows()))
+
+
+def _run(request: Request, *, quiet: bool) -> None:
+    """Carry out a request with progress on stderr, products on stdout and a log file."""
+    from mosaic.cli.logfile import SHOWN, logging_to
+    from mosaic.cli.progress import LiveProgress, choose_display
+    from mosaic.cli.report import format_summary
+
+    progress = LiveProgress(choose_display(quiet=quiet))
+    with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
+        log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)
+        # The import takes seconds: the log is there before it.
+        from mosaic import pipeline
+
+        try:
+            result = pipeline.drizzle(
+                request.inputs,
+                request.output,
+                options=request.options,
+                observer=progress,
+                settings=request.settings,
+            )
+        except (MosaicError, OSError) as error:
+            log.error("%s", error, extra={SHOWN: True})  # noqa: TRY400 (the traceback belongs to --debug)
+            raise
+        for line in format_summary(result):
+            log.info(line)
+            if not quiet:
+                typer.echo(line, err=True)
+    for product in result.products:
+        typer.echo(str(product))

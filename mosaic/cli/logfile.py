@@ -1,0 +1,111 @@
+"""The log of a run: a file that is appended to, and warnings on the screen."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+LOGGER_NAME = "mosaic"
+SHOWN = "is_shown"
+"""Name of the extra that keeps a record from the screen."""
+_FORMAT = "[%(levelname)-8s] %(message)s"
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints records above the live display.
+
+    Parameters
+    ----------
+    console : Console
+        Where to print.
+    level : int
+        Lowest level shown.
+    """
+
+    def __init__(self, console: Console, level: int) -> None:
+        super().__init__(level)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record as plain text, unless it says that it is shown already."""
+        if getattr(record, SHOWN, False):
+            return
+        style = "bold red" if record.levelno >= logging.ERROR else "yellow"
+        text = self.format(record)
+        self._console.print(
+            text, style=style if record.levelno >= logging.WARNING else None, markup=False, highlight=False
+        )
+
+
+def log_path(runfile: str) -> Path | None:
+    """Path of the log file; ``.log`` is added when absent, blank means none."""
+    if not runfile:
+        return None
+    return Path(runfile if runfile.endswith(".log") else f"{runfile}.log")
+
+
+@contextmanager
+def logging_to(runfile: str, console: Console, *, quiet: bool) -> Iterator[logging.Logger]:
+    """Send INFO and above to the log file, and WARNING and above to the screen, while the context lasts.
+
+    Parameters
+    ----------
+    runfile : str
+        Log file, as the parameter of that name.
+    console : Console
+        The screen.
+    quiet : bool
+        Show errors only on the screen; the file is complete.
+    """
+    screen = ConsoleHandler(console, logging.ERROR if quiet else logging.WARNING)
+    file_handlers = _open_file(log_path(runfile))
+    handlers = [screen, *file_handlers]
+    logger = logging.getLogger(LOGGER_NAME)
+    warning_logger = logging.getLogger("py.warnings")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    # Warnings of libraries belong into the file: on the screen they would tear the display.
+    warning_handlers = file_handlers or [logging.NullHandler()]
+    is_capturing = not sys.warnoptions
+    if is_capturing:
+        logging.captureWarnings(capture=True)
+    _add(logger, handlers)
+    _add(warning_logger, warning_handlers)
+    try:
+        yield logger
+    finally:
+        _remove(logger, handlers)
+        _remove(warning_logger, warning_handlers)
+        logger.setLevel(level)
+        if is_capturing:
+            logging.captureWarnings(capture=False)
+
+
+def _open_file(path: Path | None) -> list[logging.Handler]:
+    """Open the log file for appending; no path, no handler."""
+    if path is None:
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    return [handler]
+
+
+def _add(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+    """Attach handlers; records go no further."""
+    logger.propagate = False
+    for handler in handlers:
+        logger.addHandler(handler)
+
+
+def _remove(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+    """Detach and close handlers."""
+    logger.propagate = True
+    for handler in handlers:
+        logger.removeHandler(handler)
+        handler.close()

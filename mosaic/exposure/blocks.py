@@ -1,0 +1,173 @@
+"""Where the arrays of a chip lie: science, error, data quality, flat field, inverse variance.
+
+Covers constant extensions (NAXIS = 0 with PIXVALUE), scaling keywords and the completeness of
+files. Reads headers only.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
+from mosaic.exposure.instruments import HeaderPair, InstrumentFacts
+from mosaic.exposure.model import DataBlock
+from mosaic.exposure.storage import read_bytes, size_and_tag
+from mosaic.geometry.wcs import header_number
+from mosaic.types import ShapeYX
+
+_REMOVE: Final = "remove it from the list"
+_RESTORE: Final = "fetch the file again or remove it from the list"
+_BLOCK: Final = 2880
+
+
+def require_complete(hdul: fits.HDUList, readable: str, path: str) -> None:
+    """Refuse a file that ends before its last extension does, or in the middle of a header."""
+    size, _ = size_and_tag(readable)
+    end = 0
+    for hdu in hdul:
+        end = int(hdu.fileinfo()["datLoc"]) + int(hdu.size)
+        if end > size:
+            extension = f"{hdu.name},{hdu.ver}" if hdu.name else "PRIMARY"
+            raise TruncatedFileError(path, f"{size} bytes, but [{extension}] ends at byte {end}", _RESTORE)
+    padded = -(-end // _BLOCK) * _BLOCK
+    if size > padded:
+        rest = bytes(read_bytes(readable, padded, min(_BLOCK, size - padded)))
+        if rest.strip(b"\0 "):
+            raise TruncatedFileError(path, f"unreadable after byte {padded} of {size}", _RESTORE)
+
+
+def science_block(hdul: fits.HDUList, index: int, readable: str, headers: HeaderPair) -> DataBlock:
+    """Pixels of a SCI extension."""
+    block = data_block(hdul[index], readable, headers)
+    if block is None:
+        raise StructureError(headers.exposure, "SCI has no pixels", _REMOVE, headers.chip)
+    return block
+
+
+def companion_block(
+    hdul: fits.HDUList, name: str, sci: DataBlock, readable: str, headers: HeaderPair
+) -> DataBlock | None:
+    """ERR or DQ of a chip; None when the file has none."""
+    matches = [hdu for hdu in hdul if hdu.name == name and int(hdu.ver) == headers.extver]
+    if not matches:
+        others = [hdu for hdu in hdul if hdu.name == name]
+        if others and name == "DQ":
+            problem = f"DQ,{headers.extver} is missing though the file has DQ,{others[0].ver}"
+            raise StructureError(headers.exposure, problem, _RESTORE, headers.chip)
+        return None
+    block = data_block(matches[0], readable, headers, sci.shape_yx)
+    if block is not None and block.shape_yx != sci.shape_yx:
+        problem = f"SCI is {_size(sci.shape_yx)}, {name} is {_size(block.shape_yx)}"
+        raise StructureError(headers.exposure, problem, _REMOVE, headers.chip)
+    return block
+
+
+def data_block(
+    hdu: Any,  # noqa: ANN401  (any kind of astropy HDU)
+    readable: str,
+    headers: HeaderPair,
+    shape_yx: ShapeYX | None = None,
+) -> DataBlock | None:
+    """Place of an image; None when it has neither pixels nor a constant value."""
+    header = hdu.header
+    bitpix, naxis = int(header.get("BITPIX", 8)), int(header.get("NAXIS", 0))
+    if naxis == 0:
+        value = header_number(header, "PIXVALUE")
+        npix = (header_number(header, "NPIX2"), header_number(header, "NPIX1"))
+        if value is None:
+            return None
+        if npix[0] is not None and npix[1] is not None:
+            shape_yx = ShapeYX(int(npix[0]), int(npix[1]))
+        if shape_yx is None:
+            return None
+        return DataBlock(readable, -1, shape_yx, bitpix, constant=value)
+    shape = ShapeYX(int(header.get("NAXIS2", 0)), int(header.get("NAXIS1", 0)))
+    if naxis != 2 or min(shape) < 1:
+        problem = f"{hdu.name} has NAXIS={naxis}, {_size(shape)}"
+        raise StructureError(
+            headers.exposure, problem, f"give two-dimensional images or {_REMOVE}", headers.chip
+        )
+    return DataBlock(
+        path=readable,
+        offset=int(hdu.fileinfo()["datLoc"]),
+        shape_yx=shape,
+        bitpix=bitpix,
+        bscale=_or(header_number(header, "BSCALE"), 1.0),
+        bzero=_or(header_number(header, "BZERO"), 0.0),
+    )
+
+
+def ivm_block(path: str, extver: int, shape_yx: ShapeYX, headers: HeaderPair) -> DataBlock:
+    """Extension (IVM, extver) of the user's inverse-variance map; the only image of a file without names."""
+    with _open(path, headers, "inverse-variance map") as hdul:
+        named = [hdu for hdu in hdul if hdu.name == "IVM" and int(hdu.ver) == extver]
+        plain = [hdu for hdu in hdul if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2]
+        if not named and len(plain) != 1:
+            problem = f"inverse-variance map {path} has no extension IVM,{extver}"
+            raise StructureError(
+                headers.exposure, problem, "add the extension or remove the map", headers.chip
+            )
+        block = data_block((named or plain)[0], path, headers)
+    if block is None or block.shape_yx != shape_yx:
+        found = "empty" if block is None else _size(block.shape_yx)
+        problem = f"inverse-variance map {path} is {found}, SCI is {_size(shape_yx)}"
+        raise StructureError(headers.exposure, problem, "give a map of the same size", headers.chip)
+    return block
+
+
+def flat_block(
+    headers: HeaderPair, facts: InstrumentFacts, origin_yx: tuple[int, int], shape_yx: ShapeYX, folder: Path
+) -> DataBlock | None:
+    """Flat field of a chip for IVM weights, chosen by CCDCHIP; None when it is not to be found."""
+    reference = str(headers.primary.get(facts.flat_keyword, "")).strip()
+    path = _find_reference(reference, folder)
+    if path is None:
+        return None
+    with _open(str(path), headers, facts.flat_keyword) as hdul:
+        science = [hdu for hdu in hdul if hdu.name == "SCI"]
+        same = [hdu for hdu in science if header_number(hdu.header, "CCDCHIP") == facts.ccdchip]
+        same = same or [hdu for hdu in science if int(hdu.ver) == headers.extver]
+        block = data_block(same[0], str(path), headers) if same else None
+    if block is None:
+        return None
+    ny, nx = origin_yx[0] + shape_yx.ny, origin_yx[1] + shape_yx.nx
+    if min(origin_yx) < 0 or ny > block.shape_yx.ny or nx > block.shape_yx.nx:
+        problem = f"flat field {path} is {_size(block.shape_yx)}, the chip needs {nx} x {ny}"
+        raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
+    return block
+
+
+def _find_reference(reference: str, folder: Path) -> Path | None:
+    """File of a reference such as ``jref$name.fits``: environment variable, folder of the exposure, here."""
+    if not reference or reference.upper() == "N/A":
+        return None
+    prefix, _, name = reference.rpartition("$")
+    roots = [Path(os.environ[prefix])] if prefix and prefix in os.environ else []
+    for root in [*roots, folder, Path.cwd()]:
+        if (root / name).is_file():
+            return root / name
+    return None
+
+
+def _open(path: str, headers: HeaderPair, what: str) -> fits.HDUList:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            return fits.open(path, memmap=False, lazy_load_hdus=False)
+        except OSError as error:
+            problem = f"{what} {path} cannot be read ({error})"
+            raise MissingFileError(headers.exposure, problem, "correct its name", headers.chip) from error
+
+
+def _size(shape: ShapeYX) -> str:
+    return f"{shape.nx} x {shape.ny} pixels"
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,130 @@
+"""What an exposure is: metadata only, no pixels.
+
+Covers the frozen descriptions that the catalogue makes of each file and its chips. Does not
+cover reading pixels (`mosaic.exposure.reader`) or mapping them (`mosaic.geometry`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mosaic.geometry.wcs import ChipWcs
+from mosaic.types import ShapeYX
+
+
+@dataclass(frozen=True, slots=True)
+class DataBlock:
+    """Where the pixels of one extension lie in a file, so that rows can be read without parsing headers."""
+
+    path: str
+    """File that holds the pixels (the staged copy when the input is compressed)."""
+    offset: int
+    """Byte offset of the first pixel; -1 when the extension has no data and is constant."""
+    shape_yx: ShapeYX
+    """Rows and columns."""
+    bitpix: int
+    """FITS BITPIX of the stored values (big-endian)."""
+    bscale: float = 1.0
+    """FITS BSCALE."""
+    bzero: float = 0.0
+    """FITS BZERO."""
+    constant: float = 0.0
+    """Value of every pixel when `offset` is -1 (FITS PIXVALUE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One SCI extension with its ERR and DQ."""
+
+    rootname: str
+    """Root name of the exposure."""
+    path: str
+    """File as the user named it."""
+    extver: int
+    """EXTVER of the SCI extension."""
+    hdu_index: int
+    """Index of the SCI extension in the file."""
+    ccdchip: int
+    """Detector chip (CCDCHIP, DETECTOR or CAMERA number)."""
+    instrument: str
+    """ACS, WFC3, …"""
+    detector: str
+    """WFC, HRC, SBC, UVIS, IR, …"""
+    shape_yx: ShapeYX
+    """Rows and columns."""
+    sci: DataBlock
+    """Science pixels in native units."""
+    err: DataBlock | None
+    """Errors in native units, if the file has them."""
+    dq: DataBlock | None
+    """Data-quality flags, if the file has them."""
+    ivm: DataBlock | None
+    """Inverse-variance map given by the user, if any."""
+    flat: DataBlock | None
+    """Flat field for IVM weights, cut-out origin in `flat_origin_yx`, if found."""
+    flat_origin_yx: tuple[int, int]
+    """Row and column of the chip's first pixel in the flat field (from LTV)."""
+    wcs: ChipWcs
+    """Full distortion model."""
+    idcscale_arcsec: float
+    """Natural pixel scale (IDCSCALE, else from the CD matrix)."""
+    exptime_s: float
+    """Exposure time used for rates and weights."""
+    is_rate: bool
+    """Whether the native unit is per second."""
+    native_unit: str
+    """BUNIT as understood (ELECTRONS, COUNTS, ELECTRONS/S, COUNTS/S)."""
+    gain: float
+    """Effective gain G: native unit times `gain` is electrons (or electrons per second)."""
+    read_noise_e: float
+    """Read noise, electrons."""
+    dark_e: float
+    """Dark current of the exposure, electrons per pixel."""
+    cte_direction: int
+    """Direction of charge-transfer trails along y: +1, -1, or 0 for none."""
+    mdrizsky: float | None
+    """Sky recorded in the header (MDRIZSKY), native units."""
+    static_group: str
+    """Key of the static-mask group: instrument, detector, chip, shape and (if not 0, 0) subarray origin."""
+    atod_gain: float = 1.0
+    """Gain of the read-out, electrons per DN (mean of the amplifiers)."""
+
+    @property
+    def name(self) -> str:
+        """``rootname[sci,n]``, as messages and keywords show it."""
+        return f"{self.rootname}[sci,{self.extver}]"
+
+    @property
+    def to_electrons(self) -> float:
+        """Factor C: native value times C is total electrons."""
+        return self.gain * self.exptime_s if self.is_rate else self.gain
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One input file."""
+
+    path: str
+    """File as the user named it (absolute)."""
+    rootname: str
+    """Root name, lower case, unique within a run."""
+    filename: str
+    """Base name of the file."""
+    instrument: str
+    """INSTRUME."""
+    detector: str
+    """DETECTOR (CAMERA for NICMOS)."""
+    filters: str
+    """Non-blank filter names joined by commas."""
+    expstart_mjd: float
+    """EXPSTART."""
+    expend_mjd: float
+    """EXPEND."""
+    exptime_s: float
+    """EXPTIME of the primary header."""
+    fingerprint: str
+    """Digest of all header bytes, file size and modification time: tells whether an input changed."""
+    chips: tuple[Chip, ...]
+    """Chips in the order of their extensions."""
+    is_moving_target: bool = False
+    """Whether the telescope followed a moving target (MTFLAG)."""

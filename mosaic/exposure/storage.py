@@ -1,0 +1,91 @@
+"""Bytes of inputs, on a local file system or behind any fsspec URL (``s3://bucket/key``).
+
+Covers opening, positioned reads, size and identity. Local files never pass through fsspec: a
+positioned read is one system call and needs no shared state.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import fsspec
+
+from mosaic.errors import MissingFileError, TruncatedFileError
+
+_RETRY: Final = "restore the file and run again"
+_HEADER_BLOCK: Final = 1 << 16
+"""Bytes fetched at a time while headers are read: headers are far apart, pixels must stay where they are."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL."""
+    return "://" in path
+
+
+def open_stream(path: str) -> BinaryIO:
+    """Open for reading headers; seeking over pixels does not fetch them."""
+    if not is_remote(path):
+        return open(path, "rb")  # noqa: PTH123  (one spelling for both kinds)
+    system, name = fsspec.core.url_to_fs(path)
+    return cast("BinaryIO", system.open(name, "rb", block_size=_HEADER_BLOCK, cache_type="readahead"))
+
+
+def size_and_tag(path: str) -> tuple[int, str]:
+    """Size in bytes, and what changes when the content does (modification time or entity tag)."""
+    if not is_remote(path):
+        status = Path(path).stat()
+        return status.st_size, str(status.st_mtime_ns)
+    system, name = fsspec.core.url_to_fs(path)
+    info = system.info(name)
+    tag = info.get("ETag") or info.get("LastModified") or info.get("mtime") or info.get("created")
+    return int(info["size"]), str(tag)
+
+
+def find_remote(pattern: str) -> list[str]:
+    """URLs that match a pattern (or the one URL, if it exists), sorted."""
+    system, name = fsspec.core.url_to_fs(pattern)
+    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(name))
+
+
+def read_bytes(path: str, start: int, count: int) -> bytes | bytearray:
+    """Read `count` bytes from `start` (positioned, thread-safe).
+
+    Raises
+    ------
+    MissingFileError
+        When the file cannot be opened.
+    TruncatedFileError
+        When it ends before.
+    """
+    try:
+        data = _read_url(path, start, count) if is_remote(path) else _read_local(path, start, count)
+    except FileNotFoundError as error:
+        raise MissingFileError(path, "cannot be opened (it does not exist)", _RETRY) from error
+    except PermissionError as error:
+        raise MissingFileError(path, "cannot be opened (permission denied)", _RETRY) from error
+    if len(data) < count:
+        raise TruncatedFileError(path, f"ends at byte {start + len(data)} of {start + count} wanted", _RETRY)
+    return data
+
+
+def _read_url(path: str, start: int, count: int) -> bytes:
+    system, name = fsspec.core.url_to_fs(path)
+    return cast("bytes", system.cat_file(name, start=start, end=start + count))
+
+
+def _read_local(path: str, start: int, count: int) -> bytearray:
+    buffer = bytearray(count)
+    view = memoryview(buffer)
+    descriptor = os.open(path, os.O_RDONLY)
+    done = 0
+    try:
+        while done < count:
+            n_read = os.preadv(descriptor, [view[done:]], start + done)
+            if n_read == 0:
+                return bytearray(view[:done])
+            done += n_read
+    finally:
+        os.close(descriptor)
+    return buffer

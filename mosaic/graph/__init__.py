@@ -1,0 +1,1 @@
+"""Plan, budget, tasks, ledger and driver: how a mosaic is computed in pieces."""

@@ -1,0 +1,155 @@
+"""The memory contract: what a run will use at its peak, stated before it starts.
+
+The estimate of a task is the sum of the arrays it holds; the process itself is a measured constant.
+Tasks at a time, strip height and tile side follow from the budget; none of them changes a result, and the
+peak does not grow with the number of exposures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mosaic.errors import BudgetError
+from mosaic.graph.job import TaskLimits
+from mosaic.graph.plan import Plan
+
+MIB = 1 << 20
+
+PROCESS_BYTES = 330 * MIB
+"""Resident memory of a process with numba kernels, zarr, astropy and distributed loaded (measured)."""
+
+DRIVER_BYTES = 230 * MIB
+"""Resident memory of the driver when the work is done in other processes (measured)."""
+
+CHIP_BYTES_PER_PIXEL = 20
+"""Arrays of the static and sky phases: pixels, flags, masks, the sample and its sorted copy."""
+
+BAND_BYTES_PER_PIXEL = 40
+"""Arrays of a band of input pixels on the way into a drizzle kernel."""
+
+TILE_BYTES_PER_PIXEL = 52
+"""Accumulators, context and products of an output tile, and the chunk read back."""
+
+MEDIAN_BYTES_PER_PIXEL = 24
+"""Result of a median tile and its accumulators beside the stack."""
+
+SMALLEST_TILE = 128
+BAND_PIXELS = 1 << 20
+SMALLEST_BAND_PIXELS = 1 << 16
+STRIP_BYTES = 192 * MIB
+SMALLEST_STRIP_BYTES = 8 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may use and will use."""
+
+    granted_bytes: int
+    """Memory granted for all processes together."""
+    n_parallel: int
+    """Tasks carried out at a time."""
+    limits: TaskLimits
+    """Allowance of each task."""
+    base_bytes: int
+    """Memory of the processes themselves."""
+    task_bytes: int
+    """Largest working memory of a task."""
+    scratch_bytes: int
+    """Disk the job folder takes at most, products not included."""
+    product_bytes: int
+    """Disk the products take."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """Stated peak of all processes together."""
+        return self.base_bytes + self.n_parallel * self.task_bytes
+
+
+def choose_tile(wanted: int, granted_bytes: int) -> int:
+    """Largest tile side, `wanted` halved as often as needed, whose final task fits the grant alone."""
+    tile = wanted
+    while tile > SMALLEST_TILE and _final_bytes(tile, BAND_PIXELS) > granted_bytes - PROCESS_BYTES:
+        tile //= 2
+    return tile
+
+
+def _final_bytes(tile: int, band_pixels: int) -> int:
+    return tile * tile * TILE_BYTES_PER_PIXEL + band_pixels * BAND_BYTES_PER_PIXEL
+
+
+def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processes: bool) -> Budget:
+    """Fit a plan into the memory granted.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    granted_bytes : int
+        Memory for all processes together.
+    cores : int
+        Tasks wanted at a time.
+    separate_processes : bool
+        Whether each task runs in a process of its own.
+
+    Raises
+    ------
+    BudgetError
+        When not even one task at a time fits; names the smallest grant that does.
+    """
+    chip_bytes = max(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips) * CHIP_BYTES_PER_PIXEL
+    export_bytes = 2 * 4 * plan.final.tile * plan.final.grid.shape_yx.nx
+    floor = max(
+        chip_bytes,
+        export_bytes,
+        _final_bytes(plan.final.tile, SMALLEST_BAND_PIXELS),
+        _median_bytes(plan, TaskLimits(SMALLEST_STRIP_BYTES, SMALLEST_BAND_PIXELS)),
+    )
+    per_worker = PROCESS_BYTES if separate_processes else 0
+    base = DRIVER_BYTES if separate_processes else PROCESS_BYTES
+    smallest = base + per_worker + floor
+    if granted_bytes < smallest:
+        raise BudgetError(
+            f"the memory granted, {granted_bytes / MIB:.0f} MiB, is too small: this mosaic needs at least "
+            f"{smallest / MIB:.0f} MiB; raise --memory or choose a smaller --tile than {plan.final.tile}"
+        )
+    n_parallel = max(1, min(cores, (granted_bytes - base) // (per_worker + floor)))
+    room = (granted_bytes - base) // n_parallel - per_worker
+    limits = TaskLimits(
+        strip_bytes=int(min(STRIP_BYTES, max(SMALLEST_STRIP_BYTES, (room - _median_rest(plan)) // 2))),
+        band_pixels=int(min(BAND_PIXELS, max(SMALLEST_BAND_PIXELS, room // (4 * BAND_BYTES_PER_PIXEL)))),
+    )
+    task_bytes = max(floor, _final_bytes(plan.final.tile, limits.band_pixels), _median_bytes(plan, limits))
+    return Budget(
+        granted_bytes,
+        int(n_parallel),
+        limits,
+        base + int(n_parallel) * per_worker,
+        task_bytes,
+        _scratch_bytes(plan),
+        _product_bytes(plan),
+    )
+
+
+def _median_rest(plan: Plan) -> int:
+    return plan.separate.tile**2 * MEDIAN_BYTES_PER_PIXEL + SMALLEST_BAND_PIXELS * BAND_BYTES_PER_PIXEL
+
+
+def _median_bytes(plan: Plan, limits: TaskLimits) -> int:
+    deepest = max((len(chips) for chips in plan.separate.chips_of_tile.values()), default=0)
+    stack = min(limits.strip_bytes, 9 * max(1, deepest) * plan.separate.tile**2)
+    return stack + plan.separate.tile**2 * MEDIAN_BYTES_PER_PIXEL + limits.band_pixels * BAND_BYTES_PER_PIXEL
+
+
+def _scratch_bytes(plan: Plan) -> int:
+    frame = plan.separate.grid.shape_yx
+    chips = sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
+    scratch = 4 * frame.ny * frame.nx + 3 * chips // 8 + _product_bytes(plan)
+    if not plan.settings.clean:
+        scratch += 4 * chips + 8 * frame.ny * frame.nx * len(plan.exposures)
+    return scratch
+
+
+def _product_bytes(plan: Plan) -> int:
+    shape = plan.final.grid.shape_yx
+    planes = 2 + (plan.n_context_planes if plan.settings.context else 0) + int(plan.settings.final_err)
+    return 4 * shape.ny * shape.nx * planes

@@ -1,0 +1,265 @@
+"""Carry out a plan: phases in waves, ready tasks first, nothing more in flight than the workers can hold.
+
+A task starts when the tasks it depends on are in the ledger; there is no barrier between the median, the
+cosmic rays and the final drizzle. Tasks that an earlier run finished are not done again. Does not cover where
+workers come from (`Backend`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mosaic.errors import PixelError, StoreError
+from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
+from mosaic.graph.plan import BLOT_MARGIN
+from mosaic.graph.progress import Observer, TaskRecord
+from mosaic.graph.tasks import run_task, weight_sums
+from mosaic.graph.verify import is_intact
+from mosaic.steps.median import mean_weight
+from mosaic.steps.sky import recorded_sky, solve_sky
+from mosaic.types import Window
+
+TaskKey = tuple[str, str]
+
+PHASES = ("static", "static_mask", "sky", "weights", "median", "cosmic_rays", "final")
+"""Phases that run as tasks, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit of work and what must be finished before it."""
+
+    phase: str
+    name: str
+    after: frozenset[TaskKey] = field(default_factory=frozenset)
+
+    @property
+    def key(self) -> TaskKey:
+        """Identity of the task within the job."""
+        return (self.phase, self.name)
+
+
+class Backend(Protocol):
+    """Runs tasks somewhere."""
+
+    capacity: int
+
+    def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
+        """Start a task."""
+
+    def next_done(self) -> TaskRecord:
+        """Wait for a task to finish; its error is raised here."""
+
+
+class SerialBackend:
+    """Runs each task when its result is asked for, in this thread."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Callable[..., TaskRecord], Sequence[object]]] = deque()
+
+    def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
+        """Remember a task."""
+        del key
+        self._waiting.append((function, arguments))
+
+    def next_done(self) -> TaskRecord:
+        """Run the oldest task."""
+        function, arguments = self._waiting.popleft()
+        return function(*arguments)
+
+
+_: type[Backend] = SerialBackend
+
+
+def plan_tasks(job: Job) -> dict[str, list[Task]]:
+    """All tasks of a job by phase; phases that are switched off are absent."""
+    plan, settings = job.plan, job.plan.settings
+    chips = [chip_task(chip) for chip in plan.chips]
+    tasks = {"static": [Task("static", chip) for chip in chips]}
+    if settings.static:
+        tasks["static_mask"] = [
+            Task("static_mask", group, frozenset(("static", chips[i]) for i in members))
+            for group, members in job.static_groups.items()
+        ]
+    if settings.skysub:
+        needs = job.group_of_chip if settings.static else {}
+        tasks["sky"] = [
+            Task("sky", chip, frozenset({("static_mask", needs[i])} if i in needs else ()))
+            for i, chip in enumerate(chips)
+        ]
+    if settings.median:
+        separate = plan.separate.chips_of_tile
+        if settings.median_newmasks:
+            tasks["weights"] = [Task("weights", name) for name in tile_tasks(separate)]
+        tasks["median"] = [Task("median", name) for name in tile_tasks(separate)]
+    if settings.blot:
+        tasks["cosmic_rays"] = [
+            Task("cosmic_rays", chip, _median_tiles_of(job, i)) for i, chip in enumerate(chips)
+        ]
+    if settings.driz_combine:
+        tasks["final"] = [
+            Task(
+                "final",
+                tile_task(tile),
+                frozenset(("cosmic_rays", chips[i]) for i in members) if settings.driz_cr else frozenset(),
+            )
+            for tile, members in plan.final.chips_of_tile.items()
+        ]
+    return tasks
+
+
+def _median_tiles_of(job: Job, index: int) -> frozenset[TaskKey]:
+    shape = job.plan.chips[index].shape_yx
+    box = job.cells(job.separate, index).output_box(Window(0, shape.ny, 0, shape.nx), BLOT_MARGIN)
+    occupied = job.plan.separate.chips_of_tile
+    return frozenset(
+        ("median", tile_task(tile)) for tile in job.plan.separate.tiles_in(box) if tile in occupied
+    )
+
+
+def finished_tasks(job: Job, tasks: Mapping[str, Sequence[Task]]) -> set[TaskKey]:
+    """Tasks of an earlier run whose chunks are still intact."""
+    done = set()
+    for phase, members in tasks.items():
+        records = job.ledger.read_phase(phase)
+        for task in members:
+            record = records.get(task.name)
+            if record is not None and is_intact(job, record):
+                done.add(task.key)
+    return done
+
+
+class _ReadyQueue:
+    """Tasks by readiness; later phases first, so that what was computed is used while it is at hand."""
+
+    def __init__(self, tasks: Sequence[Task], done: set[TaskKey]) -> None:
+        self._unmet: dict[TaskKey, int] = {}
+        self._followers: dict[TaskKey, list[tuple[int, int, Task]]] = {}
+        self._ready: list[tuple[int, int, Task]] = []
+        self.n_waiting = len(tasks)
+        for order, task in enumerate(tasks):
+            entry = (-PHASES.index(task.phase), order, task)
+            unmet = task.after - done
+            self._unmet[task.key] = len(unmet)
+            for key in unmet:
+                self._followers.setdefault(key, []).append(entry)
+            if not unmet:
+                heapq.heappush(self._ready, entry)
+
+    def pop(self) -> Task | None:
+        """Take the next ready task, if there is one."""
+        if not self._ready:
+            return None
+        self.n_waiting -= 1
+        return heapq.heappop(self._ready)[2]
+
+    def finish(self, key: TaskKey) -> None:
+        """Release the tasks that waited for this one only."""
+        for entry in self._followers.pop(key, ()):
+            follower = entry[2].key
+            self._unmet[follower] -= 1
+            if self._unmet[follower] == 0:
+                heapq.heappush(self._ready, entry)
+
+
+class Driver:
+    """Runs the phases of a job on a backend.
+
+    Parameters
+    ----------
+    job : Job
+        The job, its arrays created.
+    backend : Backend
+        Where tasks run.
+    limits : TaskLimits
+        Memory of each task.
+    observer : Observer
+        Told of every finished task.
+    """
+
+    def __init__(self, job: Job, backend: Backend, limits: TaskLimits, observer: Observer) -> None:
+        self._job = job
+        self._backend = backend
+        self._limits = limits
+        self._observer = observer
+
+    def run(self, tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> None:
+        """Carry out everything that is not done yet.
+
+        Raises
+        ------
+        MosaicError
+            The first error of any task.
+        """
+        self._run_phases(tasks, ("static", "static_mask", "sky"), done)
+        require_usable(self._job)
+        self._solve_sky()
+        self._run_phases(tasks, ("weights",), done)
+        self._solve_weights(tasks)
+        self._run_phases(tasks, ("median", "cosmic_rays", "final"), done)
+
+    def _run_phases(
+        self, tasks: Mapping[str, Sequence[Task]], phases: Iterable[str], done: set[TaskKey]
+    ) -> None:
+        waiting = [task for phase in phases for task in tasks.get(phase, ()) if task.key not in done]
+        queue = _ReadyQueue(waiting, done)
+        in_flight = 0
+        while queue.n_waiting or in_flight:
+            while in_flight < self._backend.capacity and (task := queue.pop()) is not None:
+                arguments = (self._job.store, self._job.plan.digest, task.phase, task.name, self._limits)
+                self._backend.submit(task.key, run_task, arguments)
+                in_flight += 1
+            if in_flight == 0:
+                raise StoreError(f"{queue.n_waiting} tasks wait for tasks that nobody planned; report this")
+            record = self._backend.next_done()
+            in_flight -= 1
+            done.add((record.phase, record.task))
+            queue.finish((record.phase, record.task))
+            self._observer.task_done(record)
+
+    def _solve_sky(self) -> None:
+        plan = self._job.plan
+        if plan.settings.skysub:
+            records = self._job.ledger.require("sky", [chip_task(chip) for chip in plan.chips])
+            measured = {record.facts["chip"]: record.facts["sky"] for record in records.values()}
+            levels = solve_sky(plan.exposures, measured, plan.settings.skymethod)
+        else:
+            levels = recorded_sky(plan.exposures)
+        facts = {name: [level.subtracted, level.background] for name, level in levels.items()}
+        self._job.ledger.write(TaskRecord("sky_solution", "all", 0.0, 0, 0, 0, facts={"levels": facts}))
+
+    def _solve_weights(self, tasks: Mapping[str, Sequence[Task]]) -> None:
+        job = self._job
+        records = job.ledger.require("weights", [task.name for task in tasks.get("weights", ())])
+        sums = [weight_sums(record) for record in records.values()]
+        means = [
+            mean_weight([part[i] for part in sums if i in part], job.weight_unit(i))
+            for i in range(len(job.plan.exposures))
+        ]
+        job.ledger.write(TaskRecord("weight_solution", "all", 0.0, 0, 0, 0, facts={"means": means}))
+
+
+def require_usable(job: Job) -> None:
+    """Refuse exposures without a single usable pixel.
+
+    Raises
+    ------
+    PixelError
+        Naming the first such exposure.
+    """
+    records = job.ledger.read_phase("static")
+    for exposure in job.plan.exposures:
+        n_usable = sum(int(records[chip_task(chip)].facts["n_usable"]) for chip in exposure.chips)
+        if n_usable == 0:
+            bits = job.plan.settings.final_bits
+            raise PixelError(
+                exposure.rootname,
+                f"no usable pixel: all are flagged or not finite (final_bits={bits!r})",
+                "remove it from the list, or call more data-quality bits good",
+            )

@@ -1,0 +1,229 @@
+"""A job as one process sees it: the plan, its ledger, and what is derived from them once.
+
+Every worker makes its own `Job` from the job folder, so that a task needs nothing but names; maps
+and windows are derived on first use and kept. Nothing here is shared between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mosaic.errors import PlanMismatchError
+from mosaic.exposure.dq import good_mask, parse_bits, resolve_mask
+from mosaic.exposure.model import Chip
+from mosaic.exposure.reader import read_dq
+from mosaic.geometry.cells import ChipCells
+from mosaic.geometry.pixmap import build_map_model
+from mosaic.graph.ledger import Ledger
+from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
+from mosaic.kernels.pixmap import MapModel
+from mosaic.steps.drizzle import DropShape
+from mosaic.steps.median import CombineParams, StackFacts
+from mosaic.steps.sky import SkyLevel
+from mosaic.types import BoolArray, Window
+
+PEER_BLOT_STEP = 10
+"""Step of the coordinate table of the system replaced when it blots, whatever its drizzle uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimits:
+    """How much memory a task may use at a time; changes no bit of any result."""
+
+    strip_bytes: int
+    """Bytes for the stack of a strip while combining."""
+    band_pixels: int
+    """Input pixels prepared at a time while drizzling."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A layer together with the drops that go into it."""
+
+    layer: Layer
+    drop: DropShape
+    good_bits: int | None
+    """Data-quality bits that count as good; None: flags are ignored."""
+
+
+class Job:
+    """Plan and ledger of a job folder with everything derived from them.
+
+    Parameters
+    ----------
+    folder : Path
+        The job folder.
+    plan : Plan
+        Its plan.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.ledger = Ledger(folder)
+        self._models: dict[tuple[str, int], MapModel] = {}
+        self._cells: dict[tuple[str, int], ChipCells] = {}
+
+    @property
+    def store(self) -> str:
+        """The job folder as the store functions want it."""
+        return str(self.folder)
+
+    @cached_property
+    def separate(self) -> Frame:
+        """Frame of the separate drizzles and the median."""
+        settings = self.plan.settings
+        return Frame(self.plan.separate, separate_drop(settings), parse_bits(settings.driz_sep_bits))
+
+    @cached_property
+    def final(self) -> Frame:
+        """Frame of the product."""
+        settings = self.plan.settings
+        return Frame(self.plan.final, final_drop(settings), parse_bits(settings.final_bits))
+
+    @cached_property
+    def chip_index(self) -> dict[str, int]:
+        """Index of every chip by its task name."""
+        return {chip_task(chip): index for index, chip in enumerate(self.plan.chips)}
+
+    @cached_property
+    def static_groups(self) -> dict[str, list[int]]:
+        """Chips that share a static mask, by task name of the group."""
+        groups: dict[str, list[int]] = {}
+        for index, chip in enumerate(self.plan.chips):
+            groups.setdefault(chip.static_group, []).append(index)
+        return {f"g{number:03d}": groups[key] for number, key in enumerate(sorted(groups))}
+
+    @cached_property
+    def group_of_chip(self) -> dict[int, str]:
+        """Task name of the static group of every chip."""
+        return {index: name for name, members in self.static_groups.items() for index in members}
+
+    @cached_property
+    def sky(self) -> dict[str, SkyLevel]:
+        """Sky of every chip by name, once the sky was solved."""
+        levels = self.ledger.require("sky_solution", ["all"])["all"].facts["levels"]
+        return {name: SkyLevel(subtracted, background) for name, (subtracted, background) in levels.items()}
+
+    @cached_property
+    def mean_weights(self) -> list[float]:
+        """Mean weight of the separate drizzle of every exposure, once all tiles were weighed."""
+        return list(self.ledger.require("weight_solution", ["all"])["all"].facts["means"])
+
+    @cached_property
+    def _inspected(self) -> list[int]:
+        tasks = [chip_task(chip) for chip in self.plan.chips]
+        records = self.ledger.require("static", tasks)
+        return [int(records[task].facts["n_not_finite"]) for task in tasks]
+
+    def is_all_finite(self, index: int) -> bool:
+        """Whether every science pixel of a chip is a finite number."""
+        return self._inspected[index] == 0
+
+    @cached_property
+    def _kept_bits(self) -> np.uint16:
+        return np.uint16(0xFFFF & ~resolve_mask(self.plan.settings.resetbits, "resetbits"))
+
+    def good_flags(self, index: int, window: Window, good_bits: int | None) -> BoolArray:
+        """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
+        return good_mask(read_dq(self.plan.chips[index], window) & self._kept_bits, good_bits)
+
+    def model(self, frame: Frame, index: int) -> MapModel:
+        """Map of a chip to a frame, as drizzling uses it."""
+        return self._model(frame, index, self.plan.settings.stepsize)
+
+    def blot_model(self, index: int) -> MapModel:
+        """Map of a chip to the separate frame, as blotting uses it."""
+        return self._model(self.separate, index, PEER_BLOT_STEP if self.plan.settings.stepsize else 0)
+
+    def _model(self, frame: Frame, index: int, step: int) -> MapModel:
+        key = (f"{'final' if frame is self.final else 'separate'}{step}", index)
+        if key not in self._models:
+            self._models[key] = build_map_model(self.plan.chips[index].wcs, frame.layer.grid, step)
+        return self._models[key]
+
+    def cells(self, frame: Frame, index: int) -> ChipCells:
+        """Coarse boxes of a chip in a frame."""
+        key = ("final" if frame is self.final else "separate", index)
+        if key not in self._cells:
+            exact = self._model(frame, index, 0)
+            self._cells[key] = ChipCells.from_map(exact, self.plan.chips[index].shape_yx)
+        return self._cells[key]
+
+    def scale_ratio(self, frame: Frame, index: int) -> float:
+        """Output pixel scale over the natural scale of a chip."""
+        return frame.layer.grid.scale_arcsec / self.plan.chips[index].idcscale_arcsec
+
+    def chip_window(self, frame: Frame, index: int, target: Window) -> Window:
+        """Pixels of a chip that can reach a rectangle of a frame."""
+        margin = reach(frame.drop, self.scale_ratio(frame, index))
+        return self.cells(frame, index).window_for(target, margin)
+
+    @cached_property
+    def combine_params(self) -> CombineParams:
+        """How the median is made."""
+        s = self.plan.settings
+        return CombineParams(
+            s.combine_type,
+            s.combine_nsigma,
+            s.combine_nlow,
+            s.combine_nhigh,
+            s.combine_lthresh,
+            s.combine_hthresh,
+            s.combine_grow,
+            s.combine_maskpt,
+            s.median_newmasks,
+        )
+
+    def stack_facts(self, exposure: int) -> StackFacts:
+        """Numbers of an exposure for the combination."""
+        chips = self.plan.exposures[exposure].chips
+        return StackFacts(
+            self.mean_weights[exposure],
+            float(np.mean([chip.read_noise_e**2 for chip in chips])),
+            min(self.sky[chip.name].background * chip.to_electrons for chip in chips) / chips[0].exptime_s,
+        )
+
+    def weight_unit(self, exposure: int) -> float:
+        """Typical weight of an exposure in the separate frame; fixes the resolution of weight sums."""
+        return float(self.plan.exposures[exposure].chips[0].exptime_s)
+
+
+def chip_task(chip: Chip) -> str:
+    """Name of a chip in the ledger."""
+    return f"{chip.rootname}_{chip.extver}"
+
+
+def tile_task(tile: int) -> str:
+    """Name of a tile in the ledger."""
+    return f"t{tile:06d}"
+
+
+def tile_of(task: str) -> int:
+    """Tile of a ledger name."""
+    return int(task[1:])
+
+
+def tile_tasks(tiles: Iterable[int]) -> list[str]:
+    """Ledger names of tiles."""
+    return [tile_task(tile) for tile in tiles]
+
+
+@lru_cache(maxsize=2)
+def open_job(folder: str, digest: str) -> Job:
+    """The job of a folder, made once per process.
+
+    Raises
+    ------
+    PlanMismatchError
+        When the folder holds another job than the caller means.
+    """
+    plan = Plan.read(Path(folder))
+    if plan.digest != digest:
+        raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
+    return Job(Path(folder), plan)

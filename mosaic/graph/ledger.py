@@ -1,0 +1,76 @@
+"""What of a job is done: one small immutable object per finished task.
+
+A record is written after the chunks of its task were written and verified, under a temporary
+name and renamed, so that a record that exists is whole and true. Does not cover locks: one
+writer per record, because a task belongs to one worker at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from mosaic.errors import StoreError
+from mosaic.graph.progress import TaskRecord
+
+
+class Ledger:
+    """Records of finished tasks under ``<job folder>/ledger/<phase>/<task>.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The job folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "ledger"
+
+    def write(self, record: TaskRecord) -> None:
+        """Keep a record; an existing one of the same task is replaced as a whole."""
+        phase = self._root / record.phase
+        phase.mkdir(parents=True, exist_ok=True)
+        target = phase / f"{record.task}.json"
+        temporary = phase / f".{record.task}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(dataclasses.asdict(record)))
+        temporary.replace(target)
+
+    def read(self, phase: str, task: str) -> TaskRecord | None:
+        """Find the record of a task; None when the task is not done."""
+        path = self._root / phase / f"{task}.json"
+        return self._parse(path) if path.exists() else None
+
+    def read_phase(self, phase: str) -> dict[str, TaskRecord]:
+        """All records of a phase, by task."""
+        folder = self._root / phase
+        if not folder.is_dir():
+            return {}
+        return {path.stem: self._parse(path) for path in sorted(folder.glob("[!.]*.json"))}
+
+    def require(self, phase: str, tasks: Iterable[str]) -> dict[str, TaskRecord]:
+        """Records of all `tasks`, in their order.
+
+        Raises
+        ------
+        StoreError
+            When one is missing: the job is not complete.
+        """
+        records = self.read_phase(phase)
+        wanted = list(tasks)
+        missing = [task for task in wanted if task not in records]
+        if missing:
+            raise StoreError(
+                f"ledger lacks {len(missing)} of the {phase} tasks (first: {missing[0]}); "
+                "run the same command again"
+            )
+        return {task: records[task] for task in wanted}
+
+    @staticmethod
+    def _parse(path: Path) -> TaskRecord:
+        try:
+            return TaskRecord(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"ledger record {path} is damaged ({error}); delete it and run again") from error

@@ -1,0 +1,69 @@
+"""Memory of all processes of a run together, sampled from a thread."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from mosaic.graph.progress import Observer
+
+INTERVAL_S = 0.2
+"""Time between samples."""
+
+
+def resident_bytes() -> int:
+    """Memory of this process and its children: shared pages counted once where the system tells (PSS)."""
+    own = psutil.Process()
+    children = own.children(recursive=True)
+    if not children:
+        return int(own.memory_info().rss)
+    total = 0
+    for process in (own, *children):
+        try:
+            details = process.memory_full_info()
+            total += int(getattr(details, "pss", details.rss))
+        except psutil.Error:
+            continue
+    return total
+
+
+class MemoryWatch:
+    """Samples the memory of a run while its block is entered.
+
+    Parameters
+    ----------
+    observer : Observer
+        Told of every sample.
+    budget_bytes : int
+        Memory granted.
+    """
+
+    def __init__(self, observer: Observer, budget_bytes: int) -> None:
+        self._observer = observer
+        self._budget = budget_bytes
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="memory-watch", daemon=True)
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        """Start sampling."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop sampling."""
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while True:
+            used = resident_bytes()
+            self.peak_bytes = max(self.peak_bytes, used)
+            self._observer.memory(used, self._budget)
+            if self._stop.wait(INTERVAL_S):
+                return

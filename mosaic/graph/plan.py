@@ -1,0 +1,222 @@
+"""The plan: plain data that says which tile needs which chips, before any pixel is read.
+
+Covers output frames, tiles and their chips, and the digest that tells whether a job folder
+belongs to the same run. Does not cover memory (`mosaic.graph.budget`) or carrying it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mosaic.errors import PlanMismatchError, StoreError
+from mosaic.exposure.model import Chip, Exposure
+from mosaic.geometry.cells import ChipCells
+from mosaic.geometry.grid import OutputGrid
+from mosaic.geometry.pixmap import build_map_model
+from mosaic.graph import codec
+from mosaic.kernels.drizzle import kernel_half_width
+from mosaic.settings import Settings
+from mosaic.steps.drizzle import DropShape
+from mosaic.types import ShapeYX, Window
+
+FORMAT = 1
+"""Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
+
+BLOT_MARGIN = 10.0
+"""Pixels of the median around a mapped position that any interpolator can reach, with room to spare."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One output grid with its tiles and the chips that reach each tile."""
+
+    grid: OutputGrid
+    """Frame of the layer."""
+    tile: int
+    """Side of a tile, pixels."""
+    chips_of_tile: dict[int, tuple[int, ...]]
+    """Chip indices, ascending, of every tile that any chip may reach."""
+
+    @property
+    def n_columns(self) -> int:
+        """Tiles along x."""
+        return math.ceil(self.grid.shape_yx.nx / self.tile)
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles of the whole grid, empty ones included."""
+        return self.n_columns * math.ceil(self.grid.shape_yx.ny / self.tile)
+
+    def window(self, tile: int) -> Window:
+        """Pixels of a tile."""
+        row, column = divmod(tile, self.n_columns)
+        shape: ShapeYX = self.grid.shape_yx
+        return Window(
+            row * self.tile,
+            min((row + 1) * self.tile, shape.ny),
+            column * self.tile,
+            min((column + 1) * self.tile, shape.nx),
+        )
+
+    def tiles_in(self, box: Window) -> list[int]:
+        """Tiles that a rectangle touches, the rectangle cut at the grid."""
+        shape = self.grid.shape_yx
+        cut = box.intersect(Window(0, shape.ny, 0, shape.nx))
+        if cut.is_empty:
+            return []
+        return [
+            row * self.n_columns + column
+            for row in range(cut.y0 // self.tile, (cut.y1 - 1) // self.tile + 1)
+            for column in range(cut.x0 // self.tile, (cut.x1 - 1) // self.tile + 1)
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything needed to run or repeat a mosaic."""
+
+    settings: Settings
+    """Parameters, steps that do not apply already switched off."""
+    exposures: tuple[Exposure, ...]
+    """Inputs in the order of accumulation: (EXPSTART, root name)."""
+    separate: Layer
+    """Frame of the separate drizzles, the median and the blot."""
+    final: Layer
+    """Frame of the product."""
+    version: str
+    """Version of mosaic that made the plan."""
+
+    @cached_property
+    def chips(self) -> tuple[Chip, ...]:
+        """All chips in the order of accumulation; the context number (uid) is the index plus one."""
+        return tuple(chip for exposure in self.exposures for chip in exposure.chips)
+
+    @cached_property
+    def exposure_of_chip(self) -> tuple[int, ...]:
+        """Index of the exposure of every chip."""
+        return tuple(i for i, exposure in enumerate(self.exposures) for _ in exposure.chips)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the job: inputs and parameters, not the way it is carried out."""
+        identity = {
+            "format": FORMAT,
+            "settings": self.settings.canonical_json(),
+            "inputs": [(e.rootname, e.fingerprint) for e in self.exposures],
+            "frames": [codec.encode(layer.grid, {}) for layer in (self.separate, self.final)],
+        }
+        return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    @property
+    def n_context_planes(self) -> int:
+        """Planes of the context image: 32 chips each."""
+        return max(1, (len(self.chips) + 31) // 32)
+
+    def write(self, folder: Path) -> None:
+        """Write ``plan.json`` under a temporary name and rename it."""
+        arrays: dict[str, dict[str, Any]] = {}
+        body = {
+            "digest": self.digest,
+            "version": self.version,
+            "settings": json.loads(self.settings.model_dump_json()),
+            "exposures": codec.encode(self.exposures, arrays),
+            "layers": [
+                {
+                    "grid": codec.encode(layer.grid, arrays),
+                    "tile": layer.tile,
+                    "chips_of_tile": [[t, list(c)] for t, c in sorted(layer.chips_of_tile.items())],
+                }
+                for layer in (self.separate, self.final)
+            ],
+            "arrays": arrays,
+        }
+        temporary = folder / ".plan.json.tmp"
+        temporary.write_text(json.dumps(body))
+        temporary.replace(folder / "plan.json")
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """Read ``plan.json`` of a job folder.
+
+        Raises
+        ------
+        StoreError
+            When it is missing or damaged.
+        """
+        try:
+            body = json.loads((folder / "plan.json").read_text())
+            arrays = codec.decode_arrays(body["arrays"])
+            layers = [
+                Layer(
+                    codec.decode(layer["grid"], arrays),
+                    layer["tile"],
+                    {tile: tuple(chips) for tile, chips in layer["chips_of_tile"]},
+                )
+                for layer in body["layers"]
+            ]
+            plan = cls(
+                Settings.model_validate(body["settings"]),
+                codec.decode(body["exposures"], arrays),
+                layers[0],
+                layers[1],
+                body["version"],
+            )
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            problem = f"{folder}/plan.json is missing or damaged ({error}); run with --restart"
+            raise StoreError(problem) from error
+        if plan.digest != body["digest"]:
+            raise PlanMismatchError(f"{folder}/plan.json was made by another version; run with --restart")
+        return plan
+
+    def with_tiles_of(self, other: Plan) -> Plan:
+        """The same plan on the tiles of an earlier one, so that its job can be continued."""
+        return replace(self, separate=other.separate, final=other.final)
+
+
+def reach(shape: DropShape, scale_ratio: float) -> float:
+    """Output pixels that a drop can reach from the centre of its pixel."""
+    return float(kernel_half_width(shape.effective_kernel, shape.pixfrac, scale_ratio)) + 1.0
+
+
+def plan_layer(chips: tuple[Chip, ...], grid: OutputGrid, tile: int, drop: DropShape, halo: float) -> Layer:
+    """Find which chips reach which tiles of a grid.
+
+    Parameters
+    ----------
+    chips : tuple[Chip, ...]
+        Chips in the order of accumulation.
+    grid : OutputGrid
+        Output frame.
+    tile : int
+        Side of a tile, pixels.
+    drop : DropShape
+        Kernel and pixfrac, which decide how far a pixel reaches.
+    halo : float
+        Pixels around a tile that are worked on with it.
+    """
+    layer = Layer(grid, tile, {})
+    found: dict[int, list[int]] = {}
+    for index, chip in enumerate(chips):
+        cells = ChipCells.from_map(build_map_model(chip.wcs, grid, 0), chip.shape_yx)
+        whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+        margin = halo + reach(drop, grid.scale_arcsec / chip.idcscale_arcsec)
+        for candidate in layer.tiles_in(cells.output_box(whole, margin)):
+            if not cells.window_for(layer.window(candidate), margin).is_empty:
+                found.setdefault(candidate, []).append(index)
+    return replace(layer, chips_of_tile={tile: tuple(indices) for tile, indices in sorted(found.items())})
+
+
+def separate_drop(settings: Settings) -> DropShape:
+    """Drops of the separate drizzle."""
+    return DropShape(settings.driz_sep_kernel, settings.driz_sep_pixfrac)
+
+
+def final_drop(settings: Settings) -> DropShape:
+    """Drops of the final drizzle."""
+    return DropShape(settings.final_kernel, settings.final_pixfrac)

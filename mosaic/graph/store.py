@@ -1,0 +1,161 @@
+"""Zarr arrays of a job: schema, verified chunk writes, packed masks.
+
+Layout in the job folder: ``mosaic.zarr`` (sci, wht, ctx, var), ``median.zarr`` (median),
+``masks.zarr`` (low, static, cosmic_rays, bit-packed along x) and, when intermediates are wanted,
+``intermediates.zarr``. Chunk = tile (or a band of chip rows for masks), one writer per chunk. All arrays
+are created once by the driver. An absent chunk proves nothing; the ledger does.
+"""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from mosaic.errors import OutputError, StoreError
+from mosaic.types import BoolArray, ShapeYX, Window
+
+MASK_BAND_ROWS = 256
+"""Rows of a chip in one stored mask chunk."""
+
+
+def create_group(folder: Path, name: str, attributes: Mapping[str, Any] | None = None) -> None:
+    """Create (or keep) the zarr group `name` in the job folder."""
+    group = zarr.open_group(str(folder / name), mode="a", zarr_format=3)
+    if attributes:
+        group.attrs.update(dict(attributes))
+
+
+def create_array(
+    folder: Path,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: str,
+    fill_value: float,
+    dimensions: tuple[str, ...],
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Create one array ``<group>.zarr/<array>``; an existing array is kept as it is."""
+    if (folder / name / "zarr.json").exists():
+        return
+    zarr.create_array(
+        str(folder / name),
+        shape=shape,
+        chunks=tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True)),
+        dtype=dtype,
+        fill_value=fill_value,
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+        dimension_names=dimensions,
+        attributes=dict(attributes or {}),
+        config={"write_empty_chunks": True},
+        zarr_format=3,
+    )
+
+
+@lru_cache(maxsize=256)
+def open_array(folder: str, name: str) -> zarr.Array:
+    """Open an array of the job, once per process."""
+    # open_array() of zarr 3.1 ignores its `config` argument; chunks of fill values must be stored too.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.open_array(f"{folder}/{name}", mode="r+")
+
+
+def forget_arrays() -> None:
+    """Drop the handles that `open_array` keeps (a job folder was removed or made anew)."""
+    open_array.cache_clear()
+
+
+def checksum(values: NDArray[Any]) -> str:
+    """CRC-32 of the values in memory order, eight hexadecimal digits."""
+    crc = zlib.crc32(memoryview(np.ascontiguousarray(values)).cast("B"))
+    return f"{crc:08x}"
+
+
+def write_chunk(array: zarr.Array, index: tuple[Any, ...], values: NDArray[Any]) -> str:
+    """Write whole chunks, read them back, compare, and return the checksum of the values.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder not writable.
+    StoreError
+        When what is read back differs from what was written.
+    """
+    try:
+        array[index] = values
+    except OSError as error:
+        raise output_error(error, array.store_path) from error
+    expected = checksum(values)
+    if checksum(np.asarray(array[index])) != expected:
+        raise StoreError(
+            f"{array.store_path} {index}: the chunk read back differs from what was written; check the disk"
+        )
+    return expected
+
+
+def output_error(error: OSError, place: object) -> OutputError:
+    """Word an operating-system error met while writing `place`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"disk full while writing {place}: free some space, then run the same command to continue"
+        )
+    return OutputError(f"cannot write {place}: {error.strerror or error}; choose another output folder")
+
+
+def read_verified(array: zarr.Array, index: tuple[Any, ...], expected: str | None) -> NDArray[Any]:
+    """Read chunks and compare them with the ledger's checksum.
+
+    Raises
+    ------
+    StoreError
+        When the checksum differs: the chunk is missing or damaged.
+    """
+    values = np.asarray(array[index])
+    if expected is None or checksum(values) != expected:
+        raise StoreError(
+            f"{array.store_path} {index}: chunk is missing or damaged (ledger says {expected}); "
+            "run the same command with --restart"
+        )
+    return values
+
+
+def create_mask(folder: Path, name: str, shape_yx: ShapeYX) -> None:
+    """Create a bit-packed mask of a chip, ``masks.zarr/<name>``."""
+    packed = (shape_yx.nx + 7) // 8
+    create_array(
+        folder,
+        f"masks.zarr/{name}",
+        shape=(shape_yx.ny, packed),
+        chunks=(MASK_BAND_ROWS, packed),
+        dtype="uint8",
+        fill_value=0,
+        dimensions=("y", "x_packed"),
+        attributes={"nx": shape_yx.nx, "bit_order": "little"},
+    )
+
+
+def write_mask_rows(folder: str, name: str, y0: int, mask: BoolArray) -> str:
+    """Write rows of a mask; `y0` and the number of rows cover whole chunks."""
+    packed = np.packbits(mask, axis=1, bitorder="little")
+    return write_chunk(
+        open_array(folder, f"masks.zarr/{name}"), (slice(y0, y0 + mask.shape[0]), slice(None)), packed
+    )
+
+
+def read_mask(folder: str, name: str, window: Window) -> BoolArray:
+    """Read a window of a mask, True where the stored bit is set."""
+    first = window.x0 // 8
+    last = (window.x1 + 7) // 8
+    packed = np.asarray(open_array(folder, f"masks.zarr/{name}")[window.y0 : window.y1, first:last])
+    bits = np.unpackbits(packed, axis=1, bitorder="little", count=None)
+    return bits[:, window.x0 - 8 * first : window.x1 - 8 * first].view(np.bool_)

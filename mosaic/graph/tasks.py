@@ -1,0 +1,431 @@
+"""The functions that tasks call: read windows, run one step, write verified chunks, keep a record.
+
+`run_task` takes names and numbers only, so that it can be sent to any worker; each phase is one
+function here. Results depend on the job alone, never on limits or on who runs them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psutil
+
+from mosaic.errors import MosaicError
+from mosaic.exposure.dq import parse_bits
+from mosaic.exposure.model import Chip
+from mosaic.exposure.reader import read_science
+from mosaic.graph.drops import final_drops, separate_drops
+from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.plan import BLOT_MARGIN
+from mosaic.graph.progress import TaskRecord
+from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_mask, write_chunk, write_mask_rows
+from mosaic.kernels.blot import INTERPOLATORS
+from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
+from mosaic.steps.drizzle import TileSum, deposit
+from mosaic.steps.median import WeightSum, combine_stack, sum_weights
+from mosaic.steps.sky import SkyStatistic, measure_sky
+from mosaic.steps.static_mask import find_low_pixels
+from mosaic.types import FloatArray, Window
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a task reports besides its time and memory."""
+
+    bytes_read: int = 0
+    bytes_written: int = 0
+    checksums: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def wrote(self, name: str, crc: str, n_bytes: int) -> None:
+        """Note a verified chunk."""
+        self.checksums[name] = crc
+        self.bytes_written += n_bytes
+
+
+def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
+    """Carry out one task and keep its record in the ledger.
+
+    Parameters
+    ----------
+    folder, digest : str
+        Job folder and the job expected in it.
+    phase, task : str
+        Which task.
+    limits : TaskLimits
+        Memory it may use.
+
+    Returns
+    -------
+    TaskRecord
+        As written to the ledger.
+
+    Raises
+    ------
+    MosaicError
+        With the exposure, chip or tile in its text.
+    """
+    job = open_job(folder, digest)
+    start = time.perf_counter()
+    try:
+        outcome = _PHASES[phase](job, task, limits)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, MosaicError):
+            raise
+        raise MosaicError(f"{phase} {task}: {type(error).__name__}: {error}; please report this") from error
+    record = TaskRecord(
+        phase,
+        task,
+        time.perf_counter() - start,
+        outcome.bytes_read,
+        outcome.bytes_written,
+        int(psutil.Process().memory_info().rss),
+        outcome.checksums,
+        outcome.facts,
+    )
+    job.ledger.write(record)
+    return record
+
+
+def _whole(chip: Chip) -> Window:
+    return Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+
+
+def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
+    """Phase ``static``: low pixels of one chip, and how many of its pixels are of use."""
+    index = job.chip_index[task]
+    chip = job.plan.chips[index]
+    settings = job.plan.settings
+    sci = read_science(chip, _whole(chip))
+    finite = np.isfinite(sci)
+    usable = finite & job.good_flags(index, _whole(chip), job.final.good_bits)
+    outcome = Outcome(bytes_read=sci.nbytes + sci.size * 2)
+    outcome.facts = {
+        "n_usable": int(np.count_nonzero(usable)),
+        "n_not_finite": int(sci.size - np.count_nonzero(finite)),
+    }
+    if settings.static:
+        low = find_low_pixels(sci, settings.static_sig)
+        outcome.facts |= {"threshold": low.threshold, "n_low": int(np.count_nonzero(low.is_low))}
+        outcome.wrote("low", write_mask_rows(job.store, f"low/{task}", 0, low.is_low), low.is_low.size // 8)
+    return outcome
+
+
+def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
+    """Phase ``static_mask``: pixels that are low in any exposure of a group."""
+    members = job.static_groups[task]
+    chip = job.plan.chips[members[0]]
+    outcome = Outcome()
+    merged = np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[members[0]])}")[:])
+    for index in members[1:]:
+        merged |= np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[index])}")[:])
+    crc = write_chunk(open_array(job.store, f"masks.zarr/static/{task}"), (slice(None), slice(None)), merged)
+    outcome.wrote("static", crc, merged.nbytes)
+    outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
+    return outcome
+
+
+def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
+    """Phase ``sky``: the sky of one chip."""
+    index = job.chip_index[task]
+    chip = job.plan.chips[index]
+    s = job.plan.settings
+    window = _whole(chip)
+    sci = read_science(chip, window)
+    is_good = job.good_flags(index, window, parse_bits(s.sky_bits))
+    if s.static and s.use_static:
+        is_good &= ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
+    how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
+    value = measure_sky(sci, is_good, how)
+    return Outcome(bytes_read=sci.nbytes + sci.size * 2, facts={"chip": chip.name, "sky": value})
+
+
+def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
+    """Chips by exposure, both ascending."""
+    grouped: dict[int, list[int]] = {}
+    for index in chips:
+        grouped.setdefault(job.plan.exposure_of_chip[index], []).append(index)
+    return grouped
+
+
+def drizzle_single(
+    job: Job, chips: list[int], target: Window, limits: TaskLimits, *, weights_only: bool
+) -> TileSum:
+    """Drizzle one exposure alone onto a rectangle of the separate frame."""
+    frame = job.separate
+    single = TileSum.empty(target, 0.0)
+    for index in chips:
+        model = job.model(frame, index)
+        for band in input_bands(job, frame, index, target, limits):
+            drops = separate_drops(job, index, band, weights_only=weights_only)
+            deposit(drops, model, frame.drop, job.scale_ratio(frame, index), single)
+    return single
+
+
+def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: TaskLimits) -> Iterator[Window]:
+    """Bands of rows of a chip that together can reach `target`, in order."""
+    window = job.chip_window(frame, index, target)
+    if window.is_empty:
+        return
+    rows = max(1, limits.band_pixels // max(1, window.x1 - window.x0))
+    for y0 in range(window.y0, window.y1, rows):
+        yield Window(y0, min(y0 + rows, window.y1), window.x0, window.x1)
+
+
+def _strips(target: Window, rows: int) -> Iterator[Window]:
+    for y0 in range(target.y0, target.y1, rows):
+        yield Window(y0, min(y0 + rows, target.y1), target.x0, target.x1)
+
+
+def _grown(window: Window, halo: int, inside: Window) -> Window:
+    return Window(window.y0 - halo, window.y1 + halo, window.x0 - halo, window.x1 + halo).intersect(inside)
+
+
+def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
+    """Phase ``weights``: exact sums of the separate weight maps of every exposure on one tile."""
+    layer = job.separate.layer
+    tile = tile_of(task)
+    outcome = Outcome()
+    rows = max(1, limits.strip_bytes // (40 * layer.tile))
+    for exposure, chips in _exposures_of(job, layer.chips_of_tile[tile]).items():
+        unit = job.weight_unit(exposure)
+        parts = [
+            sum_weights(
+                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32), unit
+            )
+            for strip in _strips(layer.window(tile), rows)
+        ]
+        outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
+    return outcome
+
+
+def weight_sums(record: TaskRecord) -> dict[int, WeightSum]:
+    """Read the weight sums out of a record of `weigh_tile`."""
+    return {int(exposure): WeightSum(*sums) for exposure, sums in record.facts.items()}
+
+
+def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
+    """Phase ``median``: drizzle every exposure alone onto one tile, strip by strip, and combine."""
+    layer = job.separate.layer
+    tile = tile_of(task)
+    target = layer.window(tile)
+    grouped = _exposures_of(job, layer.chips_of_tile[tile])
+    if not job.combine_params.newmasks:
+        grouped = {i: grouped.get(i, []) for i in range(len(job.plan.exposures))}
+    outcome = Outcome()
+    halo = job.combine_params.halo
+    shape = layer.grid.shape_yx
+    frame_window = Window(0, shape.ny, 0, shape.nx)
+    result = np.empty(target.shape_yx, dtype=np.float32)
+    per_row = (8 + 1) * (layer.tile + 2 * halo) * max(1, len(grouped))
+    rows = max(1, min(layer.tile, limits.strip_bytes // per_row) - 2 * halo)
+    singles = _SingleStore(job, target) if keeps_singles(job) else None
+    for strip in _strips(target, rows):
+        grown = _grown(strip, halo, frame_window)
+        images = np.zeros((len(grouped), *grown.shape_yx), dtype=np.float32)
+        weights = np.zeros_like(images)
+        for k, chips in enumerate(grouped.values()):
+            single = drizzle_single(job, chips, grown, limits, weights_only=False)
+            images[k] = single.image()
+            weights[k] = single.weight
+        facts = [job.stack_facts(exposure) for exposure in grouped]
+        combined = combine_stack(images, weights, facts, job.combine_params, len(job.plan.exposures))
+        inner = _inside(grown, strip)
+        result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[inner]
+        if singles is not None:
+            singles.add(strip, list(grouped), images[:, *inner], weights[:, *inner])
+    crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
+    outcome.wrote("median", crc, result.nbytes)
+    if singles is not None:
+        singles.write(outcome)
+    return outcome
+
+
+def _inside(outer: Window, inner: Window) -> tuple[slice, slice]:
+    return (
+        slice(inner.y0 - outer.y0, inner.y1 - outer.y0),
+        slice(inner.x0 - outer.x0, inner.x1 - outer.x0),
+    )
+
+
+def keeps_singles(job: Job) -> bool:
+    """Whether the separate drizzles are kept as intermediates."""
+    return not job.plan.settings.clean and job.plan.settings.driz_separate
+
+
+class _SingleStore:
+    """Separate drizzles of one tile on their way to the intermediates; memory grows with the exposures."""
+
+    def __init__(self, job: Job, target: Window) -> None:
+        self._job = job
+        self._target = target
+        self._planes: dict[tuple[str, int], FloatArray] = {}
+
+    def add(self, strip: Window, exposures: list[int], images: FloatArray, weights: FloatArray) -> None:
+        rows = slice(strip.y0 - self._target.y0, strip.y1 - self._target.y0)
+        for k, exposure in enumerate(exposures):
+            for kind, stack in (("sci", images), ("wht", weights)):
+                plane = self._planes.setdefault(
+                    (kind, exposure), np.zeros(self._target.shape_yx, dtype=np.float32)
+                )
+                plane[rows] = stack[k]
+
+    def write(self, outcome: Outcome) -> None:
+        for (kind, exposure), plane in self._planes.items():
+            name = f"single_{kind}/{self._job.plan.exposures[exposure].rootname}"
+            array = open_array(self._job.store, f"intermediates.zarr/{name}")
+            outcome.wrote(name, write_chunk(array, self._target.slices, plane), plane.nbytes)
+
+
+def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
+    """Phase ``cosmic_rays``: blot the median to one chip, band by band, and flag what differs."""
+    index = job.chip_index[task]
+    chip = job.plan.chips[index]
+    s = job.plan.settings
+    params = CosmicRayParams(s.driz_cr_snr, s.driz_cr_scale, s.driz_cr_grow, s.driz_cr_ctegrow, s.peer_compat)
+    level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
+    outcome = Outcome()
+    n_flagged = 0
+    for band in _strips(_whole(chip), MASK_BAND_ROWS):
+        grown = _grown(band, params.halo, _whole(chip))
+        blot = blot_to_native(blot_band(job, index, grown), chip, level)
+        rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
+        if s.driz_cr:
+            sci = read_science(chip, grown)
+            outcome.bytes_read += sci.nbytes
+            flags = flag_cosmic_rays(
+                sci,
+                blot,
+                chip=chip,
+                band_y0=grown.y0,
+                background=job.sky[chip.name].background,
+                level=level,
+                params=params,
+            )[rows]
+            crc = write_mask_rows(job.store, f"cosmic_rays/{task}", band.y0, flags)
+            outcome.wrote(f"cosmic_rays/{band.y0}", crc, flags.size // 8)
+            n_flagged += int(np.count_nonzero(flags))
+        if not s.clean:
+            array = open_array(job.store, f"intermediates.zarr/blt/{task}")
+            crc = write_chunk(array, band.slices, np.ascontiguousarray(blot[rows]))
+            outcome.wrote(f"blt/{band.y0}", crc, blot[rows].nbytes)
+    outcome.facts = {"chip": chip.name, "n_cosmic_rays": n_flagged}
+    return outcome
+
+
+def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
+    """Median resampled to rows of a chip, electrons of the exposure."""
+    frame = job.separate
+    chip = job.plan.chips[index]
+    s = job.plan.settings
+    shape = frame.layer.grid.shape_yx
+    box = job.cells(frame, index).output_box(rows, BLOT_MARGIN).intersect(Window(0, shape.ny, 0, shape.nx))
+    out = np.zeros(rows.shape_yx, dtype=np.float32)
+    if box.is_empty:
+        return out
+    image = np.ascontiguousarray(open_array(job.store, "median.zarr/median")[box.slices], dtype=np.float32)
+    ratio = job.scale_ratio(frame, index)
+    INTERPOLATORS[s.blot_interp](
+        image,
+        (box.y0, box.x0),
+        (shape.ny, shape.nx),
+        job.blot_model(index),
+        (rows.y0, rows.y1, rows.x0, rows.x1),
+        chip.exptime_s / float(np.float32(ratio * ratio)),
+        s.stepsize > 0,
+        s.blot_sinscl,
+        out,
+    )
+    return out
+
+
+def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
+    """Phase ``final``: drizzle all chips onto one tile and write its planes."""
+    frame = job.final
+    layer = frame.layer
+    settings = job.plan.settings
+    tile = tile_of(task)
+    target = layer.window(tile)
+    outcome = Outcome()
+    initial = np.nan if settings.final_maskval is None else settings.final_maskval
+    tile_sum = TileSum.empty(target, initial, with_variance=settings.final_err)
+    context = _ContextWriter(job, target, outcome) if settings.context else None
+    for index in layer.chips_of_tile[tile]:
+        model = job.model(frame, index)
+        plane = None if context is None else context.plane_of(index)
+        for band in input_bands(job, frame, index, target, limits):
+            drops = final_drops(job, index, band)
+            outcome.bytes_read += drops.value.nbytes
+            bit = context_bit(index)
+            deposit(drops, model, frame.drop, job.scale_ratio(frame, index), tile_sum, plane, bit)
+    if context is not None:
+        context.flush()
+    factor = total_exptime(job) if settings.final_units == "counts" else 1.0
+    sci = tile_sum.image()
+    uncovered = tile_sum.weight == 0.0
+    if settings.final_fillval is not None:
+        sci[uncovered] = settings.final_fillval
+    sci = sci if factor == 1.0 else _scaled(sci, factor)
+    planes = {"sci": sci, "wht": tile_sum.weight.astype(np.float32)}
+    if settings.final_err:
+        planes["var"] = _scaled(tile_sum.image_variance(), factor**2)
+    for name, values in planes.items():
+        crc = write_chunk(open_array(job.store, f"mosaic.zarr/{name}"), target.slices, values)
+        outcome.wrote(name, crc, values.nbytes)
+    outcome.facts = {"n_covered": int(uncovered.size - np.count_nonzero(uncovered))}
+    return outcome
+
+
+def _scaled(values: FloatArray, factor: float) -> FloatArray:
+    return (values * np.float32(factor)).astype(np.float32, copy=False)
+
+
+def total_exptime(job: Job) -> float:
+    """Exposure time of the product: the sum over exposures."""
+    return float(sum(exposure.chips[0].exptime_s for exposure in job.plan.exposures))
+
+
+def context_bit(index: int) -> int:
+    """Bit of a chip within its context plane, as int32."""
+    return int(np.array(1 << (index % 32), dtype=np.uint32).view(np.int32))
+
+
+class _ContextWriter:
+    """Context planes of a tile, one in memory at a time: chips come in the order of their bits."""
+
+    def __init__(self, job: Job, target: Window, outcome: Outcome) -> None:
+        self._array = open_array(job.store, "mosaic.zarr/ctx")
+        self._target = target
+        self._outcome = outcome
+        self._number = -1
+        self._plane = np.zeros(target.shape_yx, dtype=np.int32)
+
+    def plane_of(self, index: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """The plane that holds the bit of a chip."""
+        if index // 32 != self._number:
+            self.flush()
+            self._number = index // 32
+            self._plane[:] = 0
+        return self._plane
+
+    def flush(self) -> None:
+        """Write the plane in hand, if it holds anything."""
+        if self._number >= 0 and self._plane.any():
+            index = (slice(self._number, self._number + 1), *self._target.slices)
+            crc = write_chunk(self._array, index, self._plane[None])
+            self._outcome.wrote(f"ctx/{self._number}", crc, self._plane.nbytes)
+
+
+_PHASES: dict[str, Callable[[Job, str, TaskLimits], Outcome]] = {
+    "static": find_static,
+    "static_mask": merge_static,
+    "sky": find_sky,
+    "weights": weigh_tile,
+    "median": make_median,
+    "cosmic_rays": find_cosmic_rays,
+    "final": drizzle_final,
+}

@@ -1,0 +1,1 @@
+"""Headers of the products: blending by rules, drizzle keywords, HDRTAB."""

@@ -1,0 +1,39 @@
+"""How every kernel is compiled: without the GIL, cached on local disk, IEEE arithmetic.
+
+Neither ``fastmath`` (it would let the bits of a pixel depend on its place in a vector) nor
+``parallel`` (its thread pool must not be entered from two Dask threads) is ever used. numba notices a change
+of the file of a kernel but not of the kernels that it calls, so the cache folder carries a digest of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+
+@cache
+def cache_folder() -> Path:
+    """Folder of the compiled kernels: of this user, on this machine, of these very sources."""
+    digest = hashlib.blake2b(digest_size=8)
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    root = os.environ.get("NUMBA_CACHE_DIR") or f"{tempfile.gettempdir()}/mosaic-kernels-{os.getuid()}"
+    return Path(root) / digest.hexdigest()
+
+
+def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """Compile a function when it is first called, or load it from the cache."""
+    # numba chooses the cache folder while it decorates; the setting of other users of numba is kept.
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        config.CACHE_DIR = previous

@@ -1,0 +1,98 @@
+"""Clipped statistics in single precision, as DrizzlePac's sky and static-mask steps compute them.
+
+Values are float32; sums are float64; clipping limits are passed on as float32 (spec of ImageStats: mean,
+standard deviation, histogram mode and midpoint). Does not cover masks: callers pass the good values only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosaic.kernels._compile import kernel
+from mosaic.types import FloatArray
+
+
+@kernel
+def moments_within(values: FloatArray, low: float, high: float) -> tuple[int, float, float]:
+    """Number, mean and standard deviation of the values in ``[low, high]``.
+
+    The mean is rounded to float32 and deviations are squared in float32, their sum is float64.
+
+    Parameters
+    ----------
+    values : float32, shape (n,)
+        Values.
+    low, high : float32
+        Inclusive limits.
+    """
+    count = 0
+    total = 0.0
+    for value in values:
+        inside = low <= value <= high
+        count += inside
+        total += value if inside else np.float32(0.0)
+    if count == 0:
+        return 0, 0.0, 0.0
+    mean = np.float32(total / count)
+    if count == 1:
+        return count, mean, 0.0
+    squares = 0.0
+    for value in values:
+        deviation = value - mean
+        square = deviation * deviation
+        squares += square if low <= value <= high else np.float32(0.0)
+    return count, mean, np.float32(np.sqrt(squares / (count - 1)))
+
+
+@kernel
+def range_within(values: FloatArray, low: float, high: float) -> tuple[float, float]:
+    """Range that the histogram spans: it depends on the first value when that lies outside the limits.
+
+    The smallest starts at the larger of `low` and the first value and only falls (likewise the largest), so
+    that a first value below `low` makes the histogram start at `low` itself.
+    """
+    first = values[0]
+    smallest = max(low, first)
+    largest = min(high, first)
+    for value in values:
+        if low <= value <= high:
+            smallest = min(smallest, value)
+            largest = max(largest, value)
+    return smallest, largest
+
+
+@kernel
+def fill_histogram(values: FloatArray, start: float, width: float, counts_out: NDArray[np.int64]) -> None:
+    """Count the values in bins of `width` from `start`; index arithmetic in float32.
+
+    The last bin begins at the largest value within the limits: values clipped just above are in it.
+
+    Parameters
+    ----------
+    values : float32, shape (n,)
+        Values.
+    start, width : float32
+        Lower edge of the first bin and the bin width.
+    counts_out : int64, shape (n_bins,)
+        Counts, added to.
+    """
+    n_bins = counts_out.shape[0]
+    inverse = np.float32(np.float32(1.0) / width)
+    end = np.float32(start + width * np.float32(n_bins))
+    for value in values:
+        if start <= value < end:
+            index = int(np.float32(inverse * np.float32(value - start)))
+            if index < n_bins:
+                counts_out[index] += 1
+
+
+@kernel
+def select_within(values: FloatArray, low: float, high: float, selected_out: FloatArray) -> int:
+    """Copy the values within ``[low, high]`` to the front of `selected_out` and return their number."""
+    count = 0
+    for value in values:
+        if low <= value <= high:
+            selected_out[count] = value
+            count += 1
+    return count

@@ -1,0 +1,315 @@
+"""The whole flow, top to bottom: exposures in, science mosaic out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from mosaic.errors import ExposureError, OutputError, ParameterError
+from mosaic.exposure.catalogue import Catalogue, read_catalogue
+from mosaic.exposure.model import Chip
+from mosaic.geometry.frames import resolve_grids
+from mosaic.graph.budget import Budget, choose_tile, plan_budget
+from mosaic.graph.driver import Backend, Driver, SerialBackend, finished_tasks, plan_tasks
+from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.job import Job
+from mosaic.graph.memory import MemoryWatch
+from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
+from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
+from mosaic.options import RunOptions
+from mosaic.parameters import apply_step_gating, load_settings
+from mosaic.products.export import export_intermediates, export_products
+from mosaic.products.naming import ProductNames, resolve_product_names
+from mosaic.products.update import update_inputs
+from mosaic.settings import Settings
+
+STEP_OF_PHASE = {
+    "static": "Static Mask",
+    "static_mask": "Static Mask",
+    "sky": "Subtract Sky",
+    "weights": "Separate Drizzle",
+    "median": "Create Median",
+    "cosmic_rays": "Blot and Driz_CR",
+    "final": "Final Drizzle",
+}
+"""DrizzlePac's name of the step that a phase belongs to (separate drizzle and median are one pass)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run made."""
+
+    products: tuple[Path, ...]
+    """Product files, and intermediates when they were asked for."""
+    job_folder: Path
+    """Stores, ledger and plan."""
+    timings: tuple[tuple[str, float, str], ...]
+    """Step, seconds of work summed over its tasks (wall time for Initialization, Export and Total), note."""
+    peak_memory_bytes: int
+    """Largest memory of all processes of the run together, as seen by sampling."""
+    budget: Budget
+    """What was stated before the run."""
+    rejected: tuple[ExposureError, ...] = ()
+    """Exposures that were set aside, and why."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What a run would do."""
+
+    plan: Plan
+    budget: Budget
+    names: ProductNames
+    rejected: tuple[ExposureError, ...]
+
+    def as_rows(self) -> list[tuple[str, str]]:
+        """Label and value, one row each."""
+        final, separate = self.plan.final, self.plan.separate
+        shape = final.grid.shape_yx
+        mib = 1 << 20
+        return [
+            ("exposures", f"{len(self.plan.exposures)} with {len(self.plan.chips)} chips"),
+            ("set aside", "; ".join(str(error) for error in self.rejected) or "none"),
+            (
+                "product",
+                str(self.names.path(self.names.built if self.plan.settings.build else self.names.stem)),
+            ),
+            ("frame", f"{shape.nx} x {shape.ny} pixels of {final.grid.scale_arcsec:.6g} arcsec"),
+            ("centre", "RA {:.7f} Dec {:+.7f}".format(*final.grid.crval_deg)),
+            ("position angle of +y", f"{final.grid.orientat_deg:.4f} deg"),
+            ("tiles", f"{len(final.chips_of_tile)} of {final.tile} px, median {len(separate.chips_of_tile)}"),
+            ("tasks at a time", str(self.budget.n_parallel)),
+            (
+                "peak memory",
+                f"{self.budget.peak_bytes / mib:.0f} MiB of {self.budget.granted_bytes / mib:.0f} MiB",
+            ),
+            ("scratch disk", f"{self.budget.scratch_bytes / mib:.0f} MiB"),
+            ("product disk", f"{self.budget.product_bytes / mib:.0f} MiB"),
+            ("estimated time", f"{estimate_seconds(self.plan, self.budget):.0f} s with compiled kernels"),
+        ]
+
+
+SECONDS_PER_INPUT_PIXEL = 4.5e-7
+"""Work of all phases per input pixel with the default parameters, one core (measured)."""
+
+
+def estimate_seconds(plan: Plan, budget: Budget) -> float:
+    """Rough wall time of a run."""
+    pixels = sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
+    return 3.0 + pixels * SECONDS_PER_INPUT_PIXEL / budget.n_parallel
+
+
+def plan(
+    inputs: str | Sequence[str],
+    output: str,
+    *,
+    options: RunOptions | None = None,
+    settings: Settings | None = None,
+    **parameters: object,
+) -> PlanReport:
+    """Say what `drizzle` would do with the same arguments, without reading a pixel.
+
+    Parameters and errors are those of `drizzle`.
+    """
+    options = options or RunOptions()
+    settings = settings or load_settings(None, (), **parameters)
+    paths = [inputs] if isinstance(inputs, str) else list(inputs)
+    catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
+    names, made, _notes = _make_plan(catalogue, output, settings, options)
+    return PlanReport(made, _budget(made, options), names, catalogue.rejected)
+
+
+def drizzle(
+    inputs: str | Sequence[str],
+    output: str,
+    *,
+    options: RunOptions | None = None,
+    observer: Observer | None = None,
+    settings: Settings | None = None,
+    **parameters: object,
+) -> Result:
+    """Combine exposures into a mosaic: AstroDrizzle's steps, in parallel, within a memory budget.
+
+    Parameters
+    ----------
+    inputs : str or sequence of str
+        Exposures: files, globs, @lists, directories.
+    output : str
+        Root of the product names; the job folder is ``<root>.mosaic`` beside them.
+    options : RunOptions, optional
+        Cores, memory, scheduler, what to do with bad exposures.
+    observer : Observer, optional
+        Told of the progress.
+    settings : Settings, optional
+        Checked parameters; else `parameters` are used.
+    **parameters
+        Parameters by DrizzlePac's names.
+
+    Returns
+    -------
+    Result
+        Products, timings, peak memory, exposures set aside.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown parameter or an impossible value.
+    ExposureError
+        For an exposure that cannot be used, unless ``options.on_error`` is "skip".
+    BudgetError, OutputError, PlanMismatchError, StoreError
+        As their names say.
+    """
+    options = options or RunOptions()
+    observer = observer or SilentObserver()
+    settings = settings or load_settings(None, (), **parameters)
+    paths = [inputs] if isinstance(inputs, str) else list(inputs)
+    start = time.perf_counter()
+    catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
+    while True:
+        try:
+            return _drizzle_catalogue(catalogue, output, settings, options, observer, start)
+        except ExposureError as error:
+            remaining = tuple(e for e in catalogue.exposures if e.rootname != error.exposure)
+            if options.on_error == "stop" or len(remaining) == len(catalogue.exposures):
+                raise
+            observer.message("WARNING", f"set aside: {error}")
+            catalogue = Catalogue(remaining, (*catalogue.rejected, error), catalogue.notes)
+            options = options.model_copy(update={"restart": True})
+
+
+def _drizzle_catalogue(
+    catalogue: Catalogue,
+    output: str,
+    settings: Settings,
+    options: RunOptions,
+    observer: Observer,
+    start: float,
+) -> Result:
+    names, made, notes = _make_plan(catalogue, output, settings, options)
+    for line in (*catalogue.notes, *notes):
+        observer.message("WARNING", line)
+    budget = _budget(made, options)
+    clock = _StepClock(observer)
+    with lock_folder(_job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
+        job = open_folder(_job_folder(names), made, restart=options.restart)
+        _require_disk(job.folder, budget)
+        tasks = plan_tasks(job)
+        done = finished_tasks(job, tasks)
+        counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
+        observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
+        clock.add("Initialization", time.perf_counter() - start)
+        with _open_backend(options, budget, job) as backend:
+            Driver(job, backend, budget.limits, clock).run(tasks, done)
+        finishing = time.perf_counter()
+        products = export_products(job, names) if made.settings.driz_combine else []
+        if not made.settings.clean:
+            products += export_intermediates(job, names)
+        products += update_inputs(job, names)
+        clock.add("Export", time.perf_counter() - finishing)
+    clock.add("Total", time.perf_counter() - start)
+    observer.end(ok=True)
+    if not options.keep_job:
+        shutil.rmtree(job.folder)
+    return Result(
+        tuple(products),
+        job.folder,
+        clock.rows(),
+        watch.peak_bytes,
+        budget,
+        catalogue.rejected,
+        (*catalogue.notes, *notes),
+    )
+
+
+class _StepClock(SilentObserver):
+    """Adds up the seconds of each step, and passes everything on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._seconds: dict[str, float] = {}
+
+    def add(self, step: str, seconds: float) -> None:
+        self._seconds[step] = self._seconds.get(step, 0.0) + seconds
+
+    def task_done(self, record: TaskRecord) -> None:
+        self.add(STEP_OF_PHASE[record.phase], record.seconds)
+        self._observer.task_done(record)
+
+    def rows(self) -> tuple[tuple[str, float, str], ...]:
+        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Total"]
+        return tuple(
+            (step, self._seconds.get(step, 0.0), "" if step in self._seconds else "off or done before")
+            for step in order
+        )
+
+
+def _make_plan(
+    catalogue: Catalogue, output: str, settings: Settings, options: RunOptions
+) -> tuple[ProductNames, Plan, list[str]]:
+    exposures = catalogue.exposures
+    if not exposures:
+        reasons = "; ".join(str(error) for error in catalogue.rejected)
+        raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
+    gated, notes = apply_step_gating(settings, len(exposures))
+    chips: tuple[Chip, ...] = tuple(chip for exposure in exposures for chip in exposure.chips)
+    grids = resolve_grids([chip.wcs for chip in chips], gated)
+    tile = choose_tile(options.tile, options.memory)
+    separate = plan_layer(
+        chips, grids.separate, tile, separate_drop(gated), max(float(gated.combine_grow), BLOT_MARGIN)
+    )
+    final = plan_layer(chips, grids.final, tile, final_drop(gated), 0.0)
+    names = resolve_product_names(
+        output, exposures[0].filename, instrument=exposures[0].instrument, n_exposures=len(exposures)
+    )
+    return names, Plan(gated, exposures, separate, final, version("mosaic-hst")), list(notes)
+
+
+def _budget(made: Plan, options: RunOptions) -> Budget:
+    return plan_budget(
+        made,
+        granted_bytes=options.memory,
+        cores=options.cores,
+        separate_processes=options.scheduler == "processes",
+    )
+
+
+def _job_folder(names: ProductNames) -> Path:
+    return names.path(f"{names.rootname}.mosaic")
+
+
+def _staging_folder(output: str) -> Path:
+    """Where compressed inputs are unpacked: beside the job folder, so that they last as long as it."""
+    return Path(output).parent / f"{Path(output).name or 'final'}.mosaic" / "inputs"
+
+
+def _require_disk(folder: Path, budget: Budget) -> None:
+    free = shutil.disk_usage(folder).free
+    needed = budget.scratch_bytes + budget.product_bytes
+    if free < needed // 2:
+        raise OutputError(
+            f"disk full: {folder} has {free / 2**20:.0f} MiB free, this job takes up to "
+            f"{needed / 2**20:.0f} MiB; "
+            "free some space or choose another output folder"
+        )
+
+
+@contextmanager
+def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Backend]:
+    if options.scheduler == "serial":
+        yield SerialBackend()
+        return
+    # The composition root of a run: the cluster package knows where workers come from.
+    from cluster.connect import open_client  # noqa: PLC0415
+    from cluster.spec import ClusterSpec  # noqa: PLC0415
+    from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
+
+    granted = options.model_copy(update={"cores": budget.n_parallel})
+    with open_client(ClusterSpec.from_options(granted)) as client:
+        yield DaskBackend(client, job.plan.digest)

@@ -1,0 +1,1 @@
+"""What goes out: names, FITS files, data-quality updates."""

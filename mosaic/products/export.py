@@ -1,0 +1,206 @@
+"""From a finished job to FITS: final products, and the intermediates under DrizzlePac's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy import __version__ as astropy_version
+from astropy.io import fits
+
+from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.weights import exposure_scale
+from mosaic.graph.job import Frame, Job, chip_task
+from mosaic.graph.tasks import total_exptime
+from mosaic.headers.product import (
+    ChipFacts,
+    HeaderSource,
+    ProductFacts,
+    build_product_headers,
+    build_single_headers,
+    intermediate_header,
+)
+from mosaic.headers.rulesets import RuleSet, read_rules
+from mosaic.products.fits import Plane, write_image, write_products
+from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
+from mosaic.products.planes import MaskPlane, StoredPlane, TiledPlane
+from mosaic.types import FloatArray, ShapeYX
+
+
+class _ErrorPlane:
+    """Error image: the square root of the stored variance."""
+
+    def __init__(self, variance: TiledPlane) -> None:
+        self._variance = variance
+        self.shape = variance.shape
+        self.dtype = np.dtype(np.float32)
+
+    def rows(self, plane: int, y0: int, y1: int) -> FloatArray:
+        """Rows ``y0 <= y < y1``."""
+        err: FloatArray = np.sqrt(self._variance.rows(plane, y0, y1))
+        return err
+
+
+def export_products(job: Job, names: ProductNames) -> list[Path]:
+    """Write the final products of a finished job.
+
+    Raises
+    ------
+    StoreError
+        When the ledger is incomplete or a chunk is not what it says.
+    OutputError
+        When a product cannot be written.
+    """
+    settings = job.plan.settings
+    planes: dict[ProductKind, Plane] = {
+        "sci": TiledPlane(job, "final", "mosaic.zarr/sci", "sci"),
+        "wht": TiledPlane(job, "final", "mosaic.zarr/wht", "wht"),
+    }
+    if settings.context:
+        planes["ctx"] = TiledPlane(job, "final", "mosaic.zarr/ctx", "ctx")
+    if settings.final_err:
+        planes["err"] = _ErrorPlane(TiledPlane(job, "final", "mosaic.zarr/var", "var"))
+    headers = build_product_headers(product_facts(job, names))
+    return write_products(names, headers, planes, build=settings.build)
+
+
+def product_facts(job: Job, names: ProductNames) -> ProductFacts:
+    """What the headers of the product say beyond those of the inputs."""
+    plan, settings = job.plan, job.plan.settings
+    return ProductFacts(
+        chips=_chip_facts(job, job.final, plan.exposures, step="final"),
+        names=names,
+        grid=plan.final.grid,
+        texptime_s=total_exptime(job),
+        expstart_mjd=min(exposure.expstart_mjd for exposure in plan.exposures),
+        expend_mjd=max(exposure.expend_mjd for exposure in plan.exposures),
+        n_exposures=len(plan.exposures),
+        versions=_versions(plan.version),
+        build=settings.build,
+        final_units=settings.final_units,
+        log_name=settings.runfile,
+        has_context=settings.context,
+        has_error=settings.final_err,
+        rules=_user_rules(settings.rules_file),
+    )
+
+
+def _user_rules(rules_file: str) -> RuleSet | None:
+    return read_rules(Path(rules_file)) if rules_file else None
+
+
+def _versions(mosaic_version: str) -> dict[str, str]:
+    return {"mosaic": mosaic_version, "astropy": astropy_version, "numpy": np.__version__}
+
+
+def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: str) -> list[ChipFacts]:
+    settings = job.plan.settings
+    final = step == "final"
+    facts = []
+    for exposure in exposures:
+        sources = _header_sources(exposure)
+        for chip in exposure.chips:
+            ratio = frame.layer.grid.scale_arcsec / chip.idcscale_arcsec
+            if final and settings.final_wht_type != "EXP":
+                scale = ratio**-4 * (chip.exptime_s**2 if settings.final_wht_type == "IVM" else 1.0)
+            else:
+                scale = exposure_scale(
+                    chip.exptime_s, settings.final_wt_scl if final else settings.driz_sep_wt_scl
+                )
+            names = ExposureNames(exposure.rootname)
+            facts.append(
+                ChipFacts(
+                    source=sources[chip.extver],
+                    data=f"{exposure.filename}[sci,{chip.extver}]",
+                    exptime_s=chip.exptime_s,
+                    weight_scale=scale,
+                    kernel=frame.drop.kernel,
+                    pixfrac=frame.drop.pixfrac,
+                    fill_value=settings.final_fillval if final else settings.driz_sep_fillval,
+                    idcscale_arcsec=chip.idcscale_arcsec,
+                    mask=names.weight_map(chip.extver, "final" if final else "single"),
+                    wcskey=settings.wcskey,
+                )
+            )
+    return facts
+
+
+def _header_sources(exposure: Exposure) -> dict[int, HeaderSource]:
+    """Where the headers of the chips of an exposure are, by EXTVER."""
+    path = exposure.chips[0].sci.path
+    with fits.open(path, memmap=False) as hdul:
+        places = {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdul)}
+    return {
+        chip.extver: HeaderSource(
+            path, chip.hdu_index, places.get(("ERR", chip.extver)), places.get(("DQ", chip.extver))
+        )
+        for chip in exposure.chips
+    }
+
+
+def export_intermediates(job: Job, names: ProductNames) -> list[Path]:
+    """Write separate drizzles, median, blots and masks under DrizzlePac's names (``clean=False``)."""
+    written = []
+    for name, header, plane in _intermediates(job, names):
+        written.append(write_image(names.path(name), header, plane))
+    return written
+
+
+def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.Header, Plane]]:
+    plan, settings = job.plan, job.plan.settings
+    if settings.static:
+        for group, members in job.static_groups.items():
+            chip = plan.chips[members[0]]
+            shape = ShapeYX(*chip.shape_yx)
+            name = names.static_mask(shape, chip.extver, _mask_group(job, chip))
+            yield name, intermediate_header(name), MaskPlane(job, f"static/{group}", "int16")
+    if settings.median:
+        for exposure in plan.exposures:
+            yield from _single_images(job, names, exposure)
+        header = intermediate_header(
+            names.median, grid=plan.separate.grid, exptime_s=total_exptime(job), bunit="ELECTRONS/S"
+        )
+        yield names.median, header, TiledPlane(job, "median", "median.zarr/median", "median")
+    for chip in plan.chips if settings.blot else ():
+        blot = ExposureNames(chip.rootname).blot(chip.extver)
+        header = intermediate_header(
+            blot, chip=_chip_header(chip), exptime_s=chip.exptime_s, bunit=chip.native_unit
+        )
+        yield blot, header, StoredPlane(job, f"intermediates.zarr/blt/{chip_task(chip)}")
+        if settings.driz_cr:
+            mask = ExposureNames(chip.rootname).cosmic_ray_mask(chip.extver)
+            yield mask, intermediate_header(mask), MaskPlane(job, f"cosmic_rays/{chip_task(chip)}", "uint8")
+
+
+def _mask_group(job: Job, chip: Chip) -> str:
+    """Instrument and detector in the name of a static mask, only where the run mixes several."""
+    kinds = {(c.instrument, c.detector) for c in job.plan.chips}
+    return f"{chip.instrument}_{chip.detector}" if len(kinds) > 1 else ""
+
+
+def _chip_header(chip: Chip) -> fits.Header:
+    with fits.open(chip.sci.path, memmap=False) as hdul:
+        return hdul[chip.hdu_index].header.copy()
+
+
+def _single_images(
+    job: Job, names: ProductNames, exposure: Exposure
+) -> Iterator[tuple[str, fits.Header, Plane]]:
+    own = ExposureNames(exposure.rootname)
+    facts = ProductFacts(
+        chips=_chip_facts(job, job.separate, [exposure], step="single"),
+        names=names,
+        grid=job.plan.separate.grid,
+        texptime_s=exposure.chips[0].exptime_s,
+        expstart_mjd=exposure.expstart_mjd,
+        expend_mjd=exposure.expend_mjd,
+        n_exposures=1,
+        versions=_versions(job.plan.version),
+        build=False,
+        log_name=job.plan.settings.runfile,
+        has_context=False,
+    )
+    headers = build_single_headers(facts, own)
+    for kind, name, header in (("sci", own.single_sci, headers.sci), ("wht", own.single_wht, headers.wht)):
+        yield name, header, StoredPlane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}")

@@ -1,0 +1,302 @@
+"""FITS products, written band by band: larger than memory, and whole or not at all.
+
+Covers single images and the products of a run, as one multi-extension file or as simple files. A file is
+written under a temporary name in its own folder, checked, and then renamed: a product that exists is
+complete. Does not cover what the headers say (`mosaic.headers.product`) nor files that are updated
+(`mosaic.products.dq_update`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from mosaic.errors import OutputError
+from mosaic.headers.keywords import remove_structure
+from mosaic.headers.product import ProductHeaders
+from mosaic.products.checksum import OnesComplementSum, encode_checksum
+from mosaic.products.naming import ProductKind, ProductNames
+from mosaic.products.partial import BLOCK, PartialFile, require_space
+
+BAND_BYTES = 64 * 2**20
+"""Bytes of a band of rows, the largest piece of an image that is in memory."""
+_PIECE_BYTES = 4 * 2**20  # what is converted to big-endian at a time: a small part of a band
+_BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
+_ORDER: tuple[ProductKind, ...] = ("sci", "wht", "ctx", "err")
+
+
+class Plane(Protocol):
+    """An image that can be read by rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(ny, nx)`` or ``(n_planes, ny, nx)``."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values: uint8, int16, int32, int64, float32 or float64."""
+
+    def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+        """Return the rows ``y0 <= y < y1`` of one plane, native byte order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlane:
+    """An array in memory as a Plane."""
+
+    array: NDArray[Any]
+    """Two or three axes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+        return self.array.dtype
+
+    def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+        """Return a view of some rows."""
+        image: NDArray[Any] = self.array if self.array.ndim == 2 else self.array[plane]
+        return image[y0:y1]
+
+
+_: type[Plane] = MemoryPlane
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One image HDU to be written."""
+
+    header: fits.Header
+    plane: Plane | None
+    is_primary: bool
+
+
+def write_image(
+    path: Path, header: fits.Header, plane: Plane, *, checksum: bool = False, band_rows: int | None = None
+) -> Path:
+    """Write one image as a simple FITS file.
+
+    Parameters
+    ----------
+    path : Path
+        Where; an existing file is replaced once the new one is complete.
+    header : Header
+        Cards that do not describe the storage of pixels (those are ignored and made anew).
+    plane : Plane
+        The pixels.
+    checksum : bool, optional
+        Whether to write CHECKSUM and DATASUM.
+    band_rows : int, optional
+        Rows read at a time; by default what fits into `BAND_BYTES`.
+    """
+    images = [_Image(header, plane, is_primary=True)]
+    _write_files([(path, images, None)], checksum=checksum, band_rows=band_rows)
+    return path
+
+
+def write_products(
+    names: ProductNames,
+    headers: ProductHeaders,
+    planes: Mapping[ProductKind, Plane],
+    *,
+    build: bool,
+    checksum: bool = False,
+    band_rows: int | None = None,
+) -> list[Path]:
+    """Write the products of a run.
+
+    Parameters
+    ----------
+    names : ProductNames
+        Where, and under which names.
+    headers : ProductHeaders
+        Made for the same `build`.
+    planes : mapping of {"sci", "wht", "ctx", "err"} to Plane
+        The images: sci and wht are required; without ctx a built product has an empty CTX extension.
+    build : bool
+        True: one file with PRIMARY, SCI, WHT, CTX, ERR (if given) and HDRTAB. False: one simple file for
+        each image, HDRTAB after the science image.
+    checksum, band_rows
+        As for `write_image`.
+
+    Returns
+    -------
+    list of Path
+        The files written, all of them or, when an error is raised, none.
+    """
+    by_kind = {"sci": headers.sci, "wht": headers.wht, "ctx": headers.ctx, "err": headers.err}
+    images: dict[ProductKind, _Image] = {}
+    for kind in _ORDER:
+        header, plane = by_kind[kind], planes.get(kind)
+        is_wanted = plane is not None or (kind == "ctx" and build)
+        if is_wanted and header is not None:
+            images[kind] = _Image(header, plane, is_primary=not build)
+        elif plane is not None:
+            raise ValueError(f"there is a {kind} image but no header for it")
+    if build:
+        primary = _Image(headers.primary, None, is_primary=True)
+        jobs = [(names.path(names.built), [primary, *images.values()], headers.hdrtab)]
+    else:
+        jobs = [
+            (names.path(names.simple(kind)), [image], headers.hdrtab if kind == "sci" else None)
+            for kind, image in images.items()
+        ]
+    _write_files(jobs, checksum=checksum, band_rows=band_rows)
+    return [path for path, _images, _table in jobs]
+
+
+def _write_files(
+    jobs: Sequence[tuple[Path, Sequence[_Image], fits.BinTableHDU | None]],
+    *,
+    checksum: bool,
+    band_rows: int | None,
+) -> None:
+    """Write files under temporary names, then rename them all; on any error none remains."""
+    tables = [_table_bytes(table, checksum=checksum) for _path, _images, table in jobs]
+    for (path, images, _table), table_bytes in zip(jobs, tables, strict=True):
+        # A header takes a few blocks; 1 MiB stands for all of them.
+        require_space(path, sum(map(_data_bytes, images)) + len(table_bytes) + 2**20)
+    with ExitStack() as stack:
+        partials = []
+        for (path, images, _table), table_bytes in zip(jobs, tables, strict=True):
+            partial = stack.enter_context(PartialFile(path))
+            for image in images:
+                has_more = bool(table_bytes) or len(images) > 1
+                _write_hdu(partial, image, extend=has_more, checksum=checksum, band_rows=band_rows)
+            partial.write(table_bytes)
+            partials.append(partial)
+        for partial, (_path, images, _table), table_bytes in zip(partials, jobs, tables, strict=True):
+            partial.close()
+            _verify(partial, images, n_tables=bool(table_bytes))
+        for partial in partials:
+            partial.publish()
+
+
+def _write_hdu(
+    out: PartialFile, image: _Image, *, extend: bool, checksum: bool, band_rows: int | None
+) -> None:
+    """Write header, pixels and padding of one HDU; with checksums the header is written a second time."""
+    header = _complete_header(image, extend=extend)
+    if checksum:
+        header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+        header["DATASUM"] = ("0", "data unit checksum")
+    start = out.position
+    out.write(header.tostring().encode("ascii"))
+    total = OnesComplementSum()
+    if image.plane is not None:
+        _write_pixels(out, image.plane, total if checksum else None, band_rows)
+        out.write(bytes(-out.position % BLOCK))
+    if checksum:
+        header["DATASUM"] = (str(total.value), "data unit checksum")
+        whole = OnesComplementSum(total.value)
+        whole.update(header.tostring().encode("ascii"))
+        header["CHECKSUM"] = (encode_checksum(whole.value), "HDU checksum")
+        out.overwrite(start, header.tostring().encode("ascii"))
+
+
+def _write_pixels(
+    out: PartialFile, plane: Plane, total: OnesComplementSum | None, band_rows: int | None
+) -> None:
+    """Write all planes band by band, each converted to big-endian in small pieces."""
+    n_planes, ny, nx = _shape_3d(plane)
+    dtype = np.dtype(plane.dtype).newbyteorder("=")
+    stored = dtype.newbyteorder(">")
+    step = band_rows or max(1, min(ny, BAND_BYTES // max(1, nx * dtype.itemsize)))
+    piece_rows = max(1, _PIECE_BYTES // max(1, nx * dtype.itemsize))
+    for number in range(n_planes):
+        for y0 in range(0, ny, step):
+            y1 = min(ny, y0 + step)
+            band = plane.rows(number, y0, y1)
+            if band.shape != (y1 - y0, nx) or band.dtype.newbyteorder("=") != dtype:
+                raise ValueError(
+                    f"rows {y0}:{y1} of {out.path.name} came as {band.shape} {band.dtype}, "
+                    f"expected {(y1 - y0, nx)} {dtype}"
+                )
+            for row in range(0, y1 - y0, piece_rows):
+                piece = np.ascontiguousarray(band[row : row + piece_rows], dtype=stored)
+                data = piece.reshape(-1).view(np.uint8).data
+                out.write(data)
+                if total is not None:
+                    total.update(data)
+
+
+def _complete_header(image: _Image, *, extend: bool) -> fits.Header:
+    """Return the header with the cards that describe the storage of the pixels in front."""
+    body = image.header.copy()
+    remove_structure(body)
+    cards: list[tuple[str, Any, str]] = []
+    if image.is_primary:
+        cards.append(("SIMPLE", True, "conforms to FITS standard"))
+    else:
+        cards.append(("XTENSION", "IMAGE", "Image extension"))
+    shape = () if image.plane is None else _stored_shape(image.plane)
+    bitpix = 8 if image.plane is None else _BITPIX[np.dtype(image.plane.dtype).str[1:]]
+    cards.append(("BITPIX", bitpix, "array data type"))
+    cards.append(("NAXIS", len(shape), "number of array dimensions"))
+    cards += [(f"NAXIS{axis}", length, "") for axis, length in enumerate(reversed(shape), start=1)]
+    if image.is_primary:
+        cards.append(("EXTEND", extend, "whether extensions may follow"))
+    else:
+        cards += [("PCOUNT", 0, "number of parameters"), ("GCOUNT", 1, "number of groups")]
+    return fits.Header([*cards, *body.cards])
+
+
+def _stored_shape(plane: Plane) -> tuple[int, ...]:
+    """Return the shape as stored: a stack of one plane is a plain image."""
+    n_planes, ny, nx = _shape_3d(plane)
+    return (ny, nx) if n_planes == 1 else (n_planes, ny, nx)
+
+
+def _shape_3d(plane: Plane) -> tuple[int, int, int]:
+    """Return planes, rows and columns."""
+    if len(plane.shape) not in {2, 3}:
+        raise ValueError(f"a plane has 2 or 3 axes, not {len(plane.shape)}")
+    n_planes, ny, nx = plane.shape if len(plane.shape) == 3 else (1, *plane.shape)
+    return n_planes, ny, nx
+
+
+def _data_bytes(image: _Image) -> int:
+    """Return the bytes of the pixels of an image."""
+    if image.plane is None:
+        return 0
+    return int(np.prod(image.plane.shape, dtype=np.int64)) * np.dtype(image.plane.dtype).itemsize
+
+
+def _table_bytes(table: fits.BinTableHDU | None, *, checksum: bool) -> bytes:
+    """Return a table extension as it stands in a file."""
+    if table is None:
+        return b""
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table.copy()]).writeto(buffer, checksum=checksum)
+    return buffer.getvalue()[BLOCK:]  # an empty primary HDU is one block
+
+
+def _verify(partial: PartialFile, images: Sequence[_Image], *, n_tables: int) -> None:
+    """Read the headers of a finished file back and compare: what differs would be a fault of the disk."""
+    size = partial.temporary.stat().st_size
+    if size != partial.position or size % BLOCK:
+        raise OutputError(f"{partial.path}: {size} bytes on disk, {partial.position} written; check the disk")
+    try:
+        with fits.open(partial.temporary, memmap=False) as hdus:
+            found = [(hdu.header["BITPIX"], hdu.shape) for hdu in hdus if hdu.is_image]
+            n_found = len(hdus)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise OutputError(f"{partial.path}: cannot be read back ({error}); check the disk") from error
+    expected = [
+        (8, ()) if i.plane is None else (_BITPIX[np.dtype(i.plane.dtype).str[1:]], _stored_shape(i.plane))
+        for i in images
+    ]
+    if found != expected or n_found != len(images) + n_tables:
+        raise OutputError(f"{partial.path}: read back as {found}, expected {expected}; check the disk")

@@ -1,0 +1,136 @@
+"""A file that appears under its name only when it is complete.
+
+Covers the temporary name, the translation of full disks and unwritable folders into `OutputError`, and
+the clean-up. Does not cover formats.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from mosaic.errors import OutputError
+
+BLOCK = 2880
+"""FITS files are multiples of this many bytes."""
+
+
+class PartialFile:
+    """A file being written, used as a context manager; leaving it without `publish` removes the file.
+
+    Parameters
+    ----------
+    path : Path
+        Name the file gets in the end. The temporary name lies in the same folder and is always the
+        same, so that what a killed process left behind is overwritten by the next.
+
+    Raises
+    ------
+    OutputError
+        From every method, when the folder cannot be written or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.partial")
+        self.position = 0
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.temporary.open("wb")
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._close_file()
+        finally:
+            self.temporary.unlink(missing_ok=True)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        try:
+            self._open_file().write(data)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+        self.position += len(data)
+
+    def overwrite(self, at: int, data: bytes) -> None:
+        """Replace bytes written before; the position stays at the end."""
+        try:
+            file = self._open_file()
+            file.seek(at)
+            file.write(data)
+            file.seek(self.position)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+
+    def close(self) -> None:
+        """Hand everything to the operating system."""
+        try:
+            self._close_file()
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+
+    def publish(self) -> None:
+        """Give the closed file its name, replacing whatever had it."""
+        self.close()
+        try:
+            self.temporary.replace(self.path)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+
+    def _open_file(self) -> BinaryIO:
+        """Return the file; writing to a closed one is a mistake of the caller."""
+        if self._file is None:
+            raise ValueError(f"{self.path} is not open for writing")
+        return self._file
+
+    def _close_file(self) -> None:
+        """Close once; the file counts as closed even when the last bytes did not fit."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def require_space(path: Path, n_bytes: int) -> None:
+    """Refuse to begin a file that cannot fit.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder need not exist yet.
+    n_bytes : int
+        Size it will have.
+    """
+    folder = next((parent for parent in path.absolute().parents if parent.exists()), Path("/"))
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise describe_failure(path, error) from error
+    if n_bytes > free:
+        raise OutputError(
+            f"{path}: needs {n_bytes / 2**20:.0f} MiB but {folder} has {free / 2**20:.0f} MiB free; "
+            "make room or choose another output folder"
+        )
+
+
+def describe_failure(path: Path, error: OSError) -> OutputError:
+    """Turn an error of the operating system into one that says what to do."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        remedy = "the disk, quota or file size limit is exhausted; make room or choose another output folder"
+    elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        remedy = f"{path.parent} is not writable; choose another output folder"
+    elif error.errno in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
+        remedy = "a file is where a folder should be, or the reverse; choose another output name"
+    else:
+        remedy = "check the disk or choose another output folder"
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")

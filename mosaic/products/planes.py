@@ -1,0 +1,134 @@
+"""Arrays of the job as planes for export: rows on demand, every chunk checked against the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosaic.errors import StoreError
+from mosaic.graph.job import Job, tile_of, tile_tasks
+from mosaic.graph.plan import Layer
+from mosaic.graph.progress import TaskRecord
+from mosaic.graph.store import open_array, read_verified
+from mosaic.graph.verify import locate_chunk
+
+
+class TiledPlane:
+    """A plane of a phase that works tile by tile.
+
+    Rows are assembled from a row of tiles at a time, which is kept: memory is one row of tiles. Tiles that
+    no chip reaches hold the fill value; a tile that was planned and is not in the ledger is an error.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    phase : {"median", "final"}
+        Phase that wrote the tiles.
+    array : str
+        Name of the array in the job folder.
+    kind : str
+        Name of the chunks in the records; context planes append their number.
+    """
+
+    def __init__(self, job: Job, phase: str, array: str, kind: str) -> None:
+        self._job = job
+        self._kind = kind
+        self._array = open_array(job.store, array)
+        self._layer: Layer = job.plan.separate if phase == "median" else job.plan.final
+        tasks = tile_tasks(self._layer.chips_of_tile)
+        self._records: dict[int, TaskRecord] = {
+            tile_of(task): record for task, record in job.ledger.require(phase, tasks).items()
+        }
+        self._held: tuple[int, int] = (-1, -1)
+        self._rows: NDArray[Any] = np.empty((0, 0))
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        if len(self.shape) == 3 and self.shape[0] == 1:
+            self.shape = self.shape[1:]
+        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+
+    def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+        """Rows ``y0 <= y < y1`` of a plane, native byte order."""
+        tile = self._layer.tile
+        parts = []
+        for number in range(y0 // tile, (y1 - 1) // tile + 1):
+            held = self._tile_row(plane, number)
+            parts.append(held[max(y0 - number * tile, 0) : y1 - number * tile])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _tile_row(self, plane: int, number: int) -> NDArray[Any]:
+        if self._held == (plane, number):
+            return self._rows
+        shape = self._layer.grid.shape_yx
+        height = min(self._layer.tile, shape.ny - number * self._layer.tile)
+        rows = np.full((height, shape.nx), self._array.fill_value, dtype=self.dtype)
+        for column in range(self._layer.n_columns):
+            tile = number * self._layer.n_columns + column
+            if tile in self._records:
+                window = self._layer.window(tile)
+                self._fill(rows[:, window.x0 : window.x1], plane, self._records[tile])
+        self._held, self._rows = (plane, number), rows
+        return rows
+
+    def _fill(self, target: NDArray[Any], plane: int, record: TaskRecord) -> None:
+        is_stack = self._array.ndim == 3
+        name = f"{self._kind}/{plane}" if is_stack else self._kind
+        if name not in record.checksums:
+            if is_stack:
+                return
+            raise StoreError(
+                f"the ledger of {record.phase} {record.task} names no {name}; run with --restart"
+            )
+        values = read_verified(*locate_chunk(self._job, record, name), record.checksums[name])
+        target[:] = values[0] if is_stack else values
+
+
+class StoredPlane:
+    """An array of the job folder read as it is.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    array : str
+        Name of the array in the job folder.
+    """
+
+    def __init__(self, job: Job, array: str) -> None:
+        self._array = open_array(job.store, array)
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+
+    def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+        """Rows ``y0 <= y < y1``."""
+        del plane
+        return np.asarray(self._array[y0:y1])
+
+
+class MaskPlane:
+    """A packed mask as DrizzlePac writes masks: 1 good, 0 flagged.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    name : str
+        Mask within ``masks.zarr``.
+    dtype : str
+        ``uint8`` or ``int16``.
+    """
+
+    def __init__(self, job: Job, name: str, dtype: str) -> None:
+        self._array = open_array(job.store, f"masks.zarr/{name}")
+        self._nx = int(self._array.attrs["nx"])
+        self.shape: tuple[int, ...] = (int(self._array.shape[0]), self._nx)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+
+    def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+        """Rows ``y0 <= y < y1``."""
+        del plane
+        packed = np.asarray(self._array[y0:y1])
+        flags = np.unpackbits(packed, axis=1, bitorder="little", count=self._nx)
+        return (1 - flags).astype(self.dtype)

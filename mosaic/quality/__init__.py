@@ -1,0 +1,1 @@
+"""How good a mosaic is: previews and measurements."""

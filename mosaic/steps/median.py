@@ -1,0 +1,168 @@
+"""Combine the separate drizzles of a rectangle into one image free of cosmic rays.
+
+Each exposure brings its image (electrons/s) and weight map; pixels whose weight is below
+``combine_maskpt`` times the mean weight of that exposure's whole frame are left out (DrizzlePac Handbook,
+step 4). Every pixel of the result depends on its own column of the stack, and with ``minmed``
+on a neighbourhood of ``combine_grow`` pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosaic.kernels.combine import (
+    combine_mean,
+    combine_median,
+    combine_minimum,
+    combine_minmed,
+    combine_sum,
+)
+from mosaic.types import FloatArray
+
+WEIGHT_UNIT = 2.0**26
+"""Fixed-point unit of weight sums: integers add up to the same total in any order."""
+
+WEIGHT_FLOOR = 1e-8
+"""Weights at or below this do not count as coverage."""
+
+
+@dataclass(frozen=True, slots=True)
+class CombineParams:
+    """How the stack is combined."""
+
+    combine_type: str
+    """minmed, median, mean, sum, minimum, or iminmed, imedian, imean (``combine_type``)."""
+    nsigma: tuple[float, float]
+    """Thresholds of minmed (``combine_nsigma``)."""
+    nlow: int
+    """Lowest values dropped (``combine_nlow``)."""
+    nhigh: int
+    """Highest values dropped (``combine_nhigh``)."""
+    lthresh: float | None
+    """Values below are left out, electrons/s (``combine_lthresh``)."""
+    hthresh: float | None
+    """Values at or above are left out, electrons/s (``combine_hthresh``)."""
+    grow: int
+    """Radius within which minmed uses its second threshold (``combine_grow``)."""
+    maskpt: float
+    """Least weight in units of the mean weight (``combine_maskpt``)."""
+    newmasks: bool
+    """Whether weights mask pixels at all (``median_newmasks``)."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a rectangle that its result depends on."""
+        return self.grow if self.combine_type in ("minmed", "iminmed") else 0
+
+
+@dataclass(frozen=True, slots=True)
+class StackFacts:
+    """Numbers of one exposure that the combination uses."""
+
+    mean_weight: float
+    """Mean weight over the covered pixels of its whole frame."""
+    read_noise2_e: float
+    """Squared read noise, mean over its chips, electrons squared."""
+    background_rate: float
+    """Sky background, electrons/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSum:
+    """Sum and number of the weights of an exposure on some pixels, exact whatever the tiling."""
+
+    total: int
+    """Sum of weights in units of ``unit / WEIGHT_UNIT``."""
+    count: int
+    """Pixels with weight."""
+
+
+def sum_weights(weight: FloatArray, unit: float) -> WeightSum:
+    """Add up the weights above the floor in fixed point.
+
+    Parameters
+    ----------
+    weight : FloatArray, shape (ny, nx)
+        Weight map of one exposure on a rectangle.
+    unit : float
+        Typical weight of one input pixel; sets the resolution.
+    """
+    covered = weight > WEIGHT_FLOOR
+    values = np.rint(weight[covered].astype(np.float64) * (WEIGHT_UNIT / unit)).astype(np.int64)
+    return WeightSum(int(values.sum()), int(values.size))
+
+
+def mean_weight(sums: Sequence[WeightSum], unit: float) -> float:
+    """Mean weight of an exposure from the sums of all its tiles; 0 without coverage."""
+    count = sum(part.count for part in sums)
+    if count == 0:
+        return 0.0
+    return float(np.float32(sum(part.total for part in sums) / count * (unit / WEIGHT_UNIT)))
+
+
+def combine_stack(
+    images: FloatArray,
+    weights: FloatArray,
+    facts: Sequence[StackFacts],
+    params: CombineParams,
+    n_exposures: int,
+) -> FloatArray:
+    """Combine separate drizzles.
+
+    Parameters
+    ----------
+    images, weights : FloatArray, shape (n, ny, nx)
+        Images (electrons/s) and weight maps of the exposures that touch the rectangle.
+    facts : Sequence[StackFacts]
+        One per image.
+    params : CombineParams
+        Rule and thresholds.
+    n_exposures : int
+        Exposures of the whole run: minmed treats two exposures in its own way.
+
+    Returns
+    -------
+    FloatArray, shape (ny, nx)
+        0 where no exposure is good.
+    """
+    out = np.zeros(images.shape[1:], dtype=np.float32)
+    if images.shape[0] == 0:
+        return out
+    is_bad = _bad_pixels(weights, facts, params)
+    from_last = params.combine_type.startswith("i")
+    low = -np.inf if params.lthresh is None else params.lthresh
+    high = np.inf if params.hthresh is None else params.hthresh
+    kind = params.combine_type.removeprefix("i")
+    if kind == "minmed":
+        combine_minmed(
+            images,
+            weights,
+            is_bad,
+            np.array([f.read_noise2_e for f in facts]),
+            np.array([f.background_rate for f in facts]),
+            params.nsigma[0],
+            params.nsigma[1],
+            params.grow,
+            n_exposures,
+            out,
+        )
+        if from_last:
+            everywhere_bad = is_bad.all(axis=0)
+            out[everywhere_bad] = images[-1][everywhere_bad]
+    elif kind == "sum":
+        combine_sum(images, out)
+    else:
+        rule = {"median": combine_median, "mean": combine_mean, "minimum": combine_minimum}[kind]
+        rule(images, is_bad, params.nlow, params.nhigh, low, high, from_last, out)
+    return out
+
+
+def _bad_pixels(weights: FloatArray, facts: Sequence[StackFacts], params: CombineParams) -> NDArray[np.uint8]:
+    if not params.newmasks:
+        return np.zeros(weights.shape, dtype=np.uint8)
+    limits = np.array([np.float32(params.maskpt * f.mean_weight) for f in facts], dtype=np.float32)
+    return (weights < limits[:, None, None]).view(np.uint8)

@@ -1,0 +1,36 @@
+"""Header keywords that are compared strictly, and those that may differ, each with its reason."""
+
+from __future__ import annotations
+
+TOTAL_KEYWORDS = ("EXPTIME", "TEXPTIME", "EXPSTART", "EXPEND", "NDRIZIM", "NCOMBINE")
+"""Totals of the product."""
+
+CHIP_KEYWORDS = (
+    "GEOM", "DATA", "DEXP", "OUDA", "OUWE", "OUCO", "WTSC", "KERN", "PIXF", "COEF", "OUUN", "FVAL", "WKEY", "SCAL",
+)  # fmt: skip
+"""Endings of the keywords that describe each drizzled chip. VER names the program; MASK names a file that
+only one program writes; ISCL is that of the last chip in the reference, of the chip itself in ours."""
+
+IGNORED = (
+    "DATE",  # when the file was written
+    "FILENAME",
+    "DRIZPARS",  # name of the log
+    "PROD_VER",  # name and version of the program
+    "RULESVER",
+    "BLENDVER",
+    "RULEFILE",
+    "CHECKSUM",
+    "DATASUM",
+    "BUNIT",  # the reference loses it for ACS counts and mislabels rates as COUNTS
+    "ROOTNAME",  # the reference gives the whole file name for _drc products
+    "MDRIZSKY",  # row 7
+    "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "ORIENTAT",  # row 2
+    "EXTEND",
+    "NEXTEND",
+    *(f"D{i:03d}{end}" for i in range(1, 100) for end in ("VER", "MASK", "ISCL")),
+)  # fmt: skip
+"""Keywords of the products that are not compared in row 23."""
+
+IGNORED_COLUMNS = ("MDRIZSKY", "DATE", "FILENAME")
+"""Columns of HDRTAB that are not compared in row 23: the sky has its own row, and the reference has changed
+the inputs by the time it blends them."""

@@ -1,0 +1,108 @@
+"""Run AstroDrizzle once and record what its files do not tell; executed by the oracle's interpreter.
+
+Usage: python oracle_job.py JOB.json, in the folder that holds private copies of the inputs. Needs nothing
+but DrizzlePac and its dependencies. Writes ``oracle.json`` (versions, statistics of the static mask) and
+``maps.npz`` (pixel map at sampled points) beside the products.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+SAMPLES = 2000
+
+
+def prepare(job):
+    """Give the inputs a distortion model from reference files, where the case asks for it."""
+    import os
+
+    from stwcs import updatewcs
+
+    for name, value in job["references"].items():
+        os.environ[name] = value
+    for path in job["inputs"]:
+        for keyword, value in job["keywords"].items():
+            fits.setval(path, keyword, value=value)
+        updatewcs.updatewcs(path, use_db=False)
+
+
+def static_statistics(paths):
+    """Mode and clipped standard deviation of every chip, as the static mask takes them."""
+    from stsci.imagestats import ImageStats
+
+    found = {}
+    for path in paths:
+        with fits.open(path) as hdul:
+            for hdu in hdul:
+                if hdu.name == "SCI":
+                    data = hdu.data
+                    stats = ImageStats(
+                        data,
+                        nclip=3,
+                        fields="mode,stddev",
+                        lower=np.nanmin(data),
+                        upper=np.nanmax(data),
+                        lsig=3.0,
+                        usig=3.0,
+                        binwidth=0.1,
+                    )
+                    found[f"{path}[{hdu.ver}]"] = [float(stats.mode), float(stats.stddev)]
+    return found
+
+
+def sample_maps(paths, product, seed=20):
+    """Positions of random pixels in the product, through the table of step 10 and exactly."""
+    from drizzlepac import cdriz
+    from stwcs.wcsutil import HSTWCS
+
+    random = np.random.default_rng(seed)
+    output = HSTWCS(product)
+    maps = {}
+    for path in paths:
+        with fits.open(path) as hdul:
+            for hdu in hdul:
+                if hdu.name != "SCI":
+                    continue
+                chip = HSTWCS(hdul, ext=("SCI", hdu.ver))
+                ny, nx = hdu.data.shape
+                x = random.integers(1, nx + 1, SAMPLES) + random.choice([-0.5, 0.0, 0.25, 0.5], SAMPLES)
+                y = random.integers(1, ny + 1, SAMPLES) + random.choice([-0.5, 0.0, 0.25, 0.5], SAMPLES)
+                rows = [x, y]
+                for step in (10.0, 0.0):
+                    rows.extend(cdriz.DefaultWCSMapping(chip, output, nx, ny, step)(x, y))
+                maps[f"{path}[{hdu.ver}]"] = np.array(rows)
+    return maps
+
+
+def main():
+    """Run the job; a missing product is an error although AstroDrizzle does not raise."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    if job["prepare"]:
+        prepare(job)
+        return
+    import drizzlepac
+    from drizzlepac import astrodrizzle
+
+    statistics = static_statistics(job["inputs"]) if job["extras"] else {}
+    start = time.perf_counter()
+    astrodrizzle.AstroDrizzle(job["inputs"], output=job["output"], **job["parameters"])
+    seconds = time.perf_counter() - start
+    products = sorted(Path().glob(f"{job['output']}_dr?*.fits"))
+    if not products:
+        raise SystemExit("AstroDrizzle wrote no product")
+    record = {"seconds": seconds, "statistics": statistics, "version": drizzlepac.__version__}
+    if job["extras"]:
+        sci = [p for p in products if p.name.endswith("_sci.fits")] or products
+        name = sci[0].name if sci[0].name.endswith("_sci.fits") else f"{sci[0].name}[SCI,1]"
+        np.savez("maps.npz", **sample_maps(job["inputs"], name))
+    Path("oracle.json").write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Workers: one thread per library, memory shared out, a cache of their own, resident memory counted."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.memory import MEMORY_CONFIG, MINIMUM_PROCESS_BYTES, plan_layout, resident_bytes
+from workers.plugin import CACHE_VARIABLE, MosaicWorker, kernel_cache_folder
+from workers.threads import THREAD_ENVIRONMENT, limit_threads
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GIB = 2**30
+
+
+def test_every_library_gets_one_thread_unless_the_user_said_otherwise() -> None:
+    environment = {"OMP_NUM_THREADS": "4", "HOME": "/nowhere"}
+    added = limit_threads(environment)
+    assert environment == {**THREAD_ENVIRONMENT, "OMP_NUM_THREADS": "4", "HOME": "/nowhere"}
+    assert set(added) == set(THREAD_ENVIRONMENT) - {"OMP_NUM_THREADS"}
+    assert limit_threads(environment) == {}
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "expected"),
+    [
+        (1, GIB, (1, 1)),
+        (2, 2 * GIB, (2, 1)),
+        (8, 2 * GIB, (2, 4)),
+        (4, GIB // 2, (1, 4)),
+        (3, 2 * MINIMUM_PROCESS_BYTES, (2, 2)),
+    ],
+)
+def test_processes_are_preferred_while_each_has_enough_memory(
+    cores: int, memory: int, expected: tuple[int, int]
+) -> None:
+    layout = plan_layout(cores, memory, processes=True)
+    assert (layout.n_workers, layout.n_threads) == expected
+
+
+@given(cores=st.integers(1, 256), memory=st.integers(1, 2**42), processes=st.booleans())
+def test_no_core_stays_idle_and_the_budget_is_never_exceeded(
+    cores: int, memory: int, *, processes: bool
+) -> None:
+    layout = plan_layout(cores, memory, processes=processes)
+    assert cores <= layout.n_workers * layout.n_threads < cores + layout.n_workers
+    assert layout.n_workers * layout.memory_bytes <= memory
+    assert layout.n_workers == 1 or (processes and layout.memory_bytes >= MINIMUM_PROCESS_BYTES)
+
+
+def test_thresholds_grow_from_moving_data_to_restarting() -> None:
+    assert sorted(MEMORY_CONFIG.values()) == list(MEMORY_CONFIG.values())
+    assert all(0 < fraction < 1 for fraction in MEMORY_CONFIG.values())
+
+
+def test_resident_memory_counts_children() -> None:
+    alone = resident_bytes()
+    code = "import sys; sys.stdout.write('up'); sys.stdout.flush(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.read(2) == b"up"
+        together = resident_bytes()
+        child.stdin.close()
+    # An interpreter alone holds several MiB.
+    assert together > alone + 2**20
+
+
+def test_the_kernel_cache_is_local_and_per_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    assert str(os.getuid()) in kernel_cache_folder().name
+    monkeypatch.setenv(CACHE_VARIABLE, "/somewhere/else")
+    assert kernel_cache_folder() == Path("/somewhere/else")
+
+
+def test_the_plugin_prepares_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "kernels"
+    for name in THREAD_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder))
+    plugin = pickle.loads(pickle.dumps(MosaicWorker(warm=False)))
+    plugin.setup(types.SimpleNamespace(address="inproc://test"))
+    plugin.teardown(types.SimpleNamespace())
+    assert folder.is_dir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {name: os.environ[name] for name in THREAD_ENVIRONMENT} == dict(THREAD_ENVIRONMENT)
+
+
+def test_loading_the_plugin_loads_no_kernel() -> None:
+    code = "import sys, workers.plugin; print([m for m in ('numba', 'mosaic.kernels') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_warming_up_calls_every_kernel_and_again_costs_nothing() -> None:
+    from workers.warmup import warm_up  # noqa: PLC0415 (the kernels are not needed by the other tests)
+
+    first = warm_up()
+    second = warm_up()
+    assert first.n_kernels == second.n_kernels >= 20
+    assert second.seconds <= first.seconds

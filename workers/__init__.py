@@ -1,0 +1,1 @@
+"""What is installed into a worker process: threads, memory, compiled kernels."""
