@@ -58,5 +58,6 @@ class ClusterSpec:
             raise ParameterError("the scheduler 'serial' runs without a cluster")
         if options.scheduler in {"threads", "processes"}:
             kind: ClusterKind = "threads" if options.scheduler == "threads" else "processes"
-            return cls(kind, cores=options.cores, memory_bytes=options.memory)
+            # The kernels of this machine are in the cache: a task loads those it needs in milliseconds.
+            return cls(kind, cores=options.cores, memory_bytes=options.memory, warm=False)
         return cls("address", cores=options.cores, memory_bytes=options.memory, address=options.scheduler)

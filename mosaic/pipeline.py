@@ -18,7 +18,7 @@ from mosaic.graph.budget import Budget, choose_tile, plan_budget
 from mosaic.graph.driver import Backend, Driver, SerialBackend, finished_tasks, plan_tasks
 from mosaic.graph.folder import lock_folder, open_folder
 from mosaic.graph.job import Job
-from mosaic.graph.memory import MemoryWatch
+from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
 from mosaic.options import RunOptions
@@ -171,6 +171,7 @@ def drizzle(
     settings = settings or load_settings(None, (), **parameters)
     paths = [inputs] if isinstance(inputs, str) else list(inputs)
     start = time.perf_counter()
+    bound_allocator()
     catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
     while True:
         try:
@@ -205,7 +206,7 @@ def _drizzle_catalogue(
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - start)
-        with _open_backend(options, budget, job) as backend:
+        with _open_backend(options, budget, job, observer) as backend:
             Driver(job, backend, budget.limits, clock).run(tasks, done)
         finishing = time.perf_counter()
         products = export_products(job, names) if made.settings.driz_combine else []
@@ -301,15 +302,18 @@ def _require_disk(folder: Path, budget: Budget) -> None:
 
 
 @contextmanager
-def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Backend]:
-    if options.scheduler == "serial":
-        yield SerialBackend()
-        return
+def _open_backend(options: RunOptions, budget: Budget, job: Job, observer: Observer) -> Iterator[Backend]:
     # The composition root of a run: the cluster package knows where workers come from.
     from cluster.connect import open_client  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
     from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
+    from workers.warmup import ensure_compiled  # noqa: PLC0415
 
+    if not options.is_cluster and ensure_compiled():
+        observer.message("INFO", "compiled the kernels for this machine, once")
+    if options.scheduler == "serial":
+        yield SerialBackend()
+        return
     granted = options.model_copy(update={"cores": budget.n_parallel})
     with open_client(ClusterSpec.from_options(granted)) as client:
         yield DaskBackend(client, job.plan.digest)

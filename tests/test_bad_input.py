@@ -111,7 +111,9 @@ def _mixed_units(hdul: fits.HDUList) -> None:
 
 SPOILED = [
     pytest.param(Path.unlink, errors.MissingFileError, "no such file|does not exist|not found", id="missing"),
-    pytest.param(_truncate, errors.TruncatedFileError, "unreadable after byte|ends|truncated", id="truncated"),
+    pytest.param(
+        _truncate, errors.TruncatedFileError, "unreadable after byte|ends|truncated", id="truncated"
+    ),
     pytest.param(_edit(_remove_sci), errors.StructureError, "SCI", id="no-sci"),
     pytest.param(_edit(_other_dq_shape), errors.StructureError, "DQ", id="dq-shape"),
     pytest.param(_edit(_no_exposure_time), errors.MetadataError, "EXPTIME", id="exptime-0"),

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-import psutil
-
 MINIMUM_PROCESS_BYTES: Final = 700 * 2**20
 """A process of its own needs this much: 280 MiB for libraries and kernels, the rest for data."""
 
@@ -58,15 +56,3 @@ def plan_layout(cores: int, memory_bytes: int, *, processes: bool) -> WorkerLayo
     # Threads are shared out so that no core stays idle; the last worker may have one too many.
     n_threads = -(-cores // n_workers)
     return WorkerLayout(n_workers, n_threads, memory_bytes // n_workers)
-
-
-def resident_bytes() -> int:
-    """Count the bytes of physical memory that this process and its children hold."""
-    process = psutil.Process()
-    total = int(process.memory_info().rss)
-    for child in process.children(recursive=True):
-        try:
-            total += int(child.memory_info().rss)
-        except psutil.NoSuchProcess:
-            continue
-    return total

@@ -13,6 +13,7 @@ from pathlib import Path
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from mosaic.graph.memory import bound_allocator
 from workers.threads import limit_threads
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
@@ -48,6 +49,7 @@ class MosaicWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is not ty
     def setup(self, worker: Worker) -> None:
         """Set the thread policy and the kernel cache, then warm up."""
         limit_threads()
+        bound_allocator()
         folder = kernel_cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ.setdefault(CACHE_VARIABLE, str(folder))

@@ -6,6 +6,8 @@ half a minute without.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from mosaic.kernels import pixmap
+from mosaic.kernels._compile import cache_folder
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
@@ -44,6 +47,22 @@ def warm_up() -> WarmupReport:
     start = time.perf_counter()
     n_kernels = sum(warm() for warm in _WARMERS)
     return WarmupReport(n_kernels, time.perf_counter() - start)
+
+
+def ensure_compiled() -> bool:
+    """Fill the kernel cache of this machine in a process of its own, if that was not done yet.
+
+    The compiler takes memory that a process never gives back, and several processes that start with an empty
+    cache would all compile; so it is done once, before the work. Returns whether there was anything to do.
+    """
+    marker = cache_folder() / "complete"
+    if marker.exists():
+        return False
+    # Kernels that cannot be compiled ahead are compiled when they are first called, so failure is no error.
+    done = subprocess.run([sys.executable, "-m", "workers.warmup"], check=False, capture_output=True)
+    if done.returncode == 0:
+        marker.touch()
+    return True
 
 
 def _model() -> MapModel:
@@ -148,3 +167,6 @@ _WARMERS: Final[tuple[Callable[[], int], ...]] = (
     _warm_statistics,
     _warm_cosmic_rays,
 )
+
+if __name__ == "__main__":
+    warm_up()

@@ -21,6 +21,9 @@ PROCESS_BYTES = 330 * MIB
 DRIVER_BYTES = 230 * MIB
 """Resident memory of the driver when the work is done in other processes (measured)."""
 
+COMPILE_BYTES = 500 * MIB
+"""Driver and compiler together while the first run on a machine compiles the kernels (measured: 440 MiB)."""
+
 CHIP_BYTES_PER_PIXEL = 20
 """Arrays of the static and sky phases: pixels, flags, masks, the sample and its sorted copy."""
 
@@ -61,8 +64,8 @@ class Budget:
 
     @property
     def peak_bytes(self) -> int:
-        """Stated peak of all processes together."""
-        return self.base_bytes + self.n_parallel * self.task_bytes
+        """Stated peak of all processes together, the compiler of a first run included."""
+        return max(self.base_bytes + self.n_parallel * self.task_bytes, COMPILE_BYTES)
 
 
 def choose_tile(wanted: int, granted_bytes: int) -> int:
@@ -106,7 +109,7 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
     )
     per_worker = PROCESS_BYTES if separate_processes else 0
     base = DRIVER_BYTES if separate_processes else PROCESS_BYTES
-    smallest = base + per_worker + floor
+    smallest = max(base + per_worker + floor, COMPILE_BYTES)
     if granted_bytes < smallest:
         raise BudgetError(
             f"the memory granted, {granted_bytes / MIB:.0f} MiB, is too small: this mosaic needs at least "

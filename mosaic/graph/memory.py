@@ -1,7 +1,8 @@
-"""Memory of all processes of a run together, sampled from a thread."""
+"""Memory of a run: sampled from a thread, and given back to the system as soon as arrays are freed."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,31 @@ from mosaic.graph.progress import Observer
 
 INTERVAL_S = 0.2
 """Time between samples."""
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3)."""
+
+_LARGE_BYTES = 1 << 18
+"""Arrays from this size on live in mappings of their own."""
+
+
+def bound_allocator() -> None:
+    """Make the C library return freed arrays at once, where it is glibc.
+
+    Its threshold for mappings of their own grows with what was freed, and each thread gets a heap: what
+    tasks have freed then stays with the process and counts against the budget. With fixed limits the
+    stated peak is kept.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return
+    for parameter, value in (
+        (_M_MMAP_THRESHOLD, _LARGE_BYTES),
+        (_M_TRIM_THRESHOLD, _LARGE_BYTES),
+        (_M_ARENA_MAX, 2),
+    ):
+        library.mallopt(parameter, value)
 
 
 def resident_bytes() -> int:

@@ -1,8 +1,8 @@
 """Blotting: the median frame sampled at the positions of chip pixels.
 
-Covers the seven interpolants, what they read at and beyond the border of the frame, and the rule
-which positions count as inside. Does not cover the mapping (`mosaic.kernels.pixmap`), nor units
-and sky level (`mosaic.steps.cosmic_rays`).
+Covers the seven interpolants and the rule which positions count as inside. Does not cover the cubic
+and the quintic themselves (`mosaic.kernels.blot_polynomial`), the mapping (`mosaic.kernels.pixmap`),
+nor units and sky level (`mosaic.steps.cosmic_rays`).
 
 The frame is given as a window around the pixels wanted. Borders are those of the frame, never
 those of the window, so a pixel has the same bits whichever window it is computed from.
@@ -16,10 +16,10 @@ from typing import TypeAlias
 import numpy as np
 
 from mosaic.kernels._compile import kernel
+from mosaic.kernels.blot_polynomial import IndexYX, pixel, poly3_row, poly5_row
 from mosaic.kernels.pixmap import MapModel, map_row
 from mosaic.types import DoubleArray, FloatArray
 
-IndexYX: TypeAlias = tuple[int, int]
 ChipWindow: TypeAlias = tuple[int, int, int, int]
 Interpolator: TypeAlias = Callable[
     [FloatArray, IndexYX, IndexYX, MapModel, ChipWindow, float, bool, float, FloatArray], None
@@ -27,13 +27,8 @@ Interpolator: TypeAlias = Callable[
 
 _NEAREST, _LINEAR, _POLY3, _POLY5, _SINC, _LAN3, _LAN5 = range(7)
 
-# A Python number would lift the single-precision expressions to double.
+# A Python number would lift a single-precision expression to double.
 _ONE = np.float32(1.0)
-_TWO = np.float32(2.0)
-_FOUR = np.float32(4.0)
-_SIX = np.float32(6.0)
-_SIXTH = np.float32(1.0 / 6.0)
-_PER_120 = np.float32(1.0 / 120.0)
 
 _SINC_REACH = 7
 _SINC_EXACT = 0.001
@@ -55,51 +50,6 @@ def _place_row(x: DoubleArray, y: DoubleArray, n: int, frame_yx: IndexYX, round_
 
 
 @kernel
-def _pixel(image: FloatArray, origin_yx: IndexYX, j: int, i: int) -> np.float32:
-    """Pixel (j, i) of the frame; the nearest one of the window if it is not there."""
-    row = min(max(j - origin_yx[0], 0), image.shape[0] - 1)
-    column = min(max(i - origin_yx[1], 0), image.shape[1] - 1)
-    return image[row, column]
-
-
-@kernel
-def _pixel_beyond_x(image: FloatArray, origin_yx: IndexYX, nx: int, j: int, i: int) -> np.float32:
-    """Pixel (j, i) of the frame continued beyond its first and last column by odd reflection."""
-    last = nx - 1
-    if i < 0:
-        mirrored = _pixel(image, origin_yx, j, min(-i, last))
-        return _TWO * _pixel(image, origin_yx, j, 0) - mirrored
-    if i > last:
-        mirrored = _pixel(image, origin_yx, j, max(2 * last - i, 0))
-        return _TWO * _pixel(image, origin_yx, j, last) - mirrored
-    return _pixel(image, origin_yx, j, i)
-
-
-@kernel
-def _pixel_beyond(image: FloatArray, origin_yx: IndexYX, frame_yx: IndexYX, j: int, i: int) -> np.float32:
-    """Pixel (j, i) of the frame continued on all sides by odd reflection, along x first."""
-    last = frame_yx[0] - 1
-    nx = frame_yx[1]
-    if j < 0:
-        mirrored = _pixel_beyond_x(image, origin_yx, nx, min(-j, last), i)
-        return _TWO * _pixel_beyond_x(image, origin_yx, nx, 0, i) - mirrored
-    if j > last:
-        mirrored = _pixel_beyond_x(image, origin_yx, nx, max(2 * last - j, 0), i)
-        return _TWO * _pixel_beyond_x(image, origin_yx, nx, last, i) - mirrored
-    return _pixel_beyond_x(image, origin_yx, nx, j, i)
-
-
-@kernel
-def _gather(
-    image: FloatArray, origin_yx: IndexYX, frame_yx: IndexYX, j: int, i: int, first: int, nodes: FloatArray
-) -> None:
-    """Collect the square of nodes whose lower left one is (j + first, i + first)."""
-    for q in range(nodes.shape[0]):
-        for p in range(nodes.shape[1]):
-            nodes[q, p] = _pixel_beyond(image, origin_yx, frame_yx, j + first + q, i + first + p)
-
-
-@kernel
 def _nearest_row(
     image: FloatArray, origin_yx: IndexYX, x: DoubleArray, y: DoubleArray, scale: np.float32, out: FloatArray
 ) -> None:
@@ -108,7 +58,7 @@ def _nearest_row(
         if x[k] < 0.0:
             out[k] = 0.0
         else:
-            out[k] = _pixel(image, origin_yx, int(y[k] + 0.5), int(x[k] + 0.5)) * scale
+            out[k] = pixel(image, origin_yx, int(y[k] + 0.5), int(x[k] + 0.5)) * scale
 
 
 @kernel
@@ -123,132 +73,9 @@ def _linear_row(
         i, j = int(x[k]), int(y[k])
         fx, fy = np.float32(x[k] - i), np.float32(y[k] - j)
         gx, gy = _ONE - fx, _ONE - fy
-        low = gx * _pixel(image, origin_yx, j, i) + fx * _pixel(image, origin_yx, j, i + 1)
-        high = gx * _pixel(image, origin_yx, j + 1, i) + fx * _pixel(image, origin_yx, j + 1, i + 1)
+        low = gx * pixel(image, origin_yx, j, i) + fx * pixel(image, origin_yx, j, i + 1)
+        high = gx * pixel(image, origin_yx, j + 1, i) + fx * pixel(image, origin_yx, j + 1, i + 1)
         out[k] = (gy * low + fy * high) * scale
-
-
-@kernel
-def _cubic(
-    a: np.float32, b: np.float32, c: np.float32, d: np.float32, s: np.float32, t: np.float32
-) -> np.float32:
-    """Everett's form of the cubic through four equidistant values, at fraction s = 1 - t after the second."""
-    second_b = _SIXTH * (c - _TWO * b + a)
-    second_c = _SIXTH * (d - _TWO * c + b)
-    return s * (c + (s * s - _ONE) * second_c) + t * (b + (t * t - _ONE) * second_b)
-
-
-@kernel
-def _cubic_at(v: FloatArray, j: int, i: int, fx: np.float32, fy: np.float32) -> np.float32:
-    """Bicubic value at fraction (fx, fy) after pixel (j, i) of `v`."""
-    gx, gy = _ONE - fx, _ONE - fy
-    r0 = _cubic(v[j - 1, i - 1], v[j - 1, i], v[j - 1, i + 1], v[j - 1, i + 2], fx, gx)
-    r1 = _cubic(v[j, i - 1], v[j, i], v[j, i + 1], v[j, i + 2], fx, gx)
-    r2 = _cubic(v[j + 1, i - 1], v[j + 1, i], v[j + 1, i + 1], v[j + 1, i + 2], fx, gx)
-    r3 = _cubic(v[j + 2, i - 1], v[j + 2, i], v[j + 2, i + 1], v[j + 2, i + 2], fx, gx)
-    return _cubic(r0, r1, r2, r3, fy, gy)
-
-
-@kernel
-def _poly3_row(
-    image: FloatArray,
-    origin_yx: IndexYX,
-    frame_yx: IndexYX,
-    x: DoubleArray,
-    y: DoubleArray,
-    scale: np.float32,
-    out: FloatArray,
-) -> None:
-    """Cubic in both axes, nodes -1 … 2."""
-    ny, nx = image.shape
-    nodes = np.empty((4, 4), np.float32)
-    for k in range(out.shape[0]):
-        if x[k] < 0.0:
-            out[k] = 0.0
-            continue
-        i, j = int(x[k]), int(y[k])
-        fx, fy = np.float32(x[k] - i), np.float32(y[k] - j)
-        column, row = i - origin_yx[1], j - origin_yx[0]
-        if column >= 1 and column < nx - 2 and row >= 1 and row < ny - 2:
-            out[k] = _cubic_at(image, row, column, fx, fy) * scale
-        else:
-            _gather(image, origin_yx, frame_yx, j, i, -1, nodes)
-            out[k] = _cubic_at(nodes, 1, 1, fx, fy) * scale
-
-
-@kernel
-def _quintic(
-    v: FloatArray,
-    j: int,
-    i: int,
-    s: np.float32,
-    t: np.float32,
-) -> np.float32:
-    """Everett's form of the quintic through row j of `v`, at fraction s = 1 - t after column i."""
-    a, b, c = v[j, i - 2], v[j, i - 1], v[j, i]
-    d, e, f = v[j, i + 1], v[j, i + 2], v[j, i + 3]
-    return _everett5(a, b, c, d, e, f, s, t)
-
-
-@kernel
-def _everett5(
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
-    d: np.float32,
-    e: np.float32,
-    f: np.float32,
-    s: np.float32,
-    t: np.float32,
-) -> np.float32:
-    """Everett's form of the quintic through six equidistant values, at fraction s = 1 - t after `c`."""
-    s2, t2 = s * s, t * t
-    second_c = _SIXTH * (d - _TWO * c + b)
-    second_d = _SIXTH * (e - _TWO * d + c)
-    fourth_c = _PER_120 * (a - _FOUR * b + _SIX * c - _FOUR * d + e)
-    fourth_d = _PER_120 * (b - _FOUR * c + _SIX * d - _FOUR * e + f)
-    upper = s * (d + (s2 - _ONE) * (second_d + (s2 - _FOUR) * fourth_d))
-    return upper + t * (c + (t2 - _ONE) * (second_c + (t2 - _FOUR) * fourth_c))
-
-
-@kernel
-def _quintic_at(v: FloatArray, j: int, i: int, fx: np.float32, fy: np.float32) -> np.float32:
-    """Biquintic value at fraction (fx, fy) after pixel (j, i) of `v`."""
-    gx, gy = _ONE - fx, _ONE - fy
-    r0 = _quintic(v, j - 2, i, fx, gx)
-    r1 = _quintic(v, j - 1, i, fx, gx)
-    r2 = _quintic(v, j, i, fx, gx)
-    r3 = _quintic(v, j + 1, i, fx, gx)
-    r4 = _quintic(v, j + 2, i, fx, gx)
-    r5 = _quintic(v, j + 3, i, fx, gx)
-    return _everett5(r0, r1, r2, r3, r4, r5, fy, gy)
-
-
-@kernel
-def _poly5_row(
-    image: FloatArray,
-    origin_yx: IndexYX,
-    frame_yx: IndexYX,
-    x: DoubleArray,
-    y: DoubleArray,
-    scale: np.float32,
-    out: FloatArray,
-) -> None:
-    """Quintic in both axes, nodes -2 … 3."""
-    ny, nx = image.shape
-    nodes = np.empty((6, 6), np.float32)
-    for k in range(out.shape[0]):
-        if x[k] < 0.0:
-            out[k] = 0.0
-            continue
-        i, j = int(x[k]), int(y[k])
-        fx, fy = np.float32(x[k] - i), np.float32(y[k] - j)
-        column, row = i - origin_yx[1], j - origin_yx[0]
-        if column >= 2 and column < nx - 3 and row >= 2 and row < ny - 3:
-            out[k] = _quintic_at(image, row, column, fx, fy) * scale
-        else:
-            _gather(image, origin_yx, frame_yx, j, i, -2, nodes)
-            out[k] = _quintic_at(nodes, 2, 2, fx, fy) * scale
 
 
 @kernel
@@ -290,7 +117,7 @@ def _sinc_row(
         i, j = int(x[k] + 0.5), int(y[k] + 0.5)
         fx, fy = (x[k] - i) * sinscl, (y[k] - j) * sinscl
         if abs(fx) < _SINC_EXACT and abs(fy) < _SINC_EXACT:
-            out[k] = _pixel(image, origin_yx, j, i) * scale
+            out[k] = pixel(image, origin_yx, j, i) * scale
             continue
         _sinc_weights(fx, weights_x)
         _sinc_weights(fy, weights_y)
@@ -298,7 +125,7 @@ def _sinc_row(
         for q in range(2 * _SINC_REACH + 1):
             along_x = 0.0
             for p in range(2 * _SINC_REACH + 1):
-                along_x += weights_x[p] * _pixel(image, origin_yx, j + q - _SINC_REACH, i + p - _SINC_REACH)
+                along_x += weights_x[p] * pixel(image, origin_yx, j + q - _SINC_REACH, i + p - _SINC_REACH)
             total += weights_y[q] * along_x
         out[k] = np.float32(total) * scale
 
@@ -339,7 +166,7 @@ def _lanczos_row(
         for q in range(2 * order):
             along_x = 0.0
             for p in range(2 * order):
-                along_x += weights_x[p] * _pixel(image, origin_yx, j + q + 1 - order, i + p + 1 - order)
+                along_x += weights_x[p] * pixel(image, origin_yx, j + q + 1 - order, i + p + 1 - order)
             total += weights_y[q] * along_x
         out[k] = np.float32(total) * scale
 
@@ -372,9 +199,9 @@ def _blot(
         elif method == _LINEAR:
             _linear_row(image, image_origin_yx, x, y, factor, line)
         elif method == _POLY3:
-            _poly3_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
+            poly3_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
         elif method == _POLY5:
-            _poly5_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
+            poly5_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
         elif method == _SINC:
             _sinc_row(image, image_origin_yx, x, y, sinscl, factor, line)
         else:

@@ -34,16 +34,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=["quick"],
         help=f"selections ({', '.join(SELECTIONS)}) or patterns of case names, such as 'sweep/turbo*'",
     )
-    parser.add_argument("--oracle-python", type=Path, help="interpreter with DrizzlePac; default: make .parity-venv")
+    parser.add_argument(
+        "--oracle-python", type=Path, help="interpreter with DrizzlePac; default: make .parity-venv"
+    )
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "parity", help="folder of runs")
     parser.add_argument("--sets", type=Path, help="folder of simulated sets, by name; default: WORK/sets")
-    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data", help="real exposures")
+    parser.add_argument(
+        "--data", type=Path, default=REPOSITORY.parent / "shared" / "data", help="real exposures"
+    )
     parser.add_argument("--classes", default="BCE", help="classes to compare, of those a case has")
     parser.add_argument("--oracle-only", action="store_true", help="run DrizzlePac and stop")
     parser.add_argument(
         "--self-test", action="store_true", help="compare DrizzlePac (stepsize=10) with itself (stepsize=1)"
     )
-    parser.add_argument("--timing", action="store_true", help="time whole jobs of both on four full ACS/WFC exposures")
+    parser.add_argument(
+        "--timing", action="store_true", help="time whole jobs of both on four full ACS/WFC exposures"
+    )
     parser.add_argument("--timing-case", default="acs-full", help="case whose set is timed")
     parser.add_argument("--repeats", type=int, default=1, help="repeats of the timing; the best counts")
     parser.add_argument("--report", type=Path, default=REPOSITORY / "docs" / "parity.md")
@@ -81,7 +87,12 @@ def compare_case(shop: Workshop, case: Case, classes: str, results: Results, *, 
             theirs, their_cost = shop.drizzlepac(case, stepsize=their_step)
             if our_step not in ours:
                 ours[our_step], our_cost = shop.mosaic(
-                    case, f"step{our_step}", stepsize=our_step, peer_compat=True, clean=False, dq_update="copy"
+                    case,
+                    f"step{our_step}",
+                    stepsize=our_step,
+                    peer_compat=True,
+                    clean=False,
+                    dq_update="copy",
                 )
             rows = compare_runs(ours[our_step], theirs, kind, dict(case.parameters))
             if kind == "C" and any(row.passed is False and row.figures for row in rows):

@@ -17,6 +17,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from mosaic.exposure.catalogue import read_catalogue
+from mosaic.geometry.grid import reference_grid
+from mosaic.geometry.pixmap import build_map_model
+from mosaic.kernels.pixmap import map_points
+from mosaic.settings import Settings
+from mosaic.steps.statistics import image_statistics
 from tests.parity.compare import (
     Array,
     deviation,
@@ -108,7 +114,9 @@ def relax(rows: Sequence[Row], own: Sequence[Row]) -> list[Row]:
         limits = tuple(max(a, OWN_FACTOR * b) for a, b in zip(row.limits, other.figures, strict=True))
         passed = all(a <= b for a, b in zip(row.figures, limits, strict=True))
         shown = ", ".join(f"{value:.2g}" for value in other.figures)
-        judged.append(replace(row, passed=passed, tolerance=f"{row.tolerance}, or {OWN_FACTOR:g} x own {shown}"))
+        judged.append(
+            replace(row, passed=passed, tolerance=f"{row.tolerance}, or {OWN_FACTOR:g} x own {shown}")
+        )
     return judged
 
 
@@ -128,7 +136,9 @@ def _sizes(ours: Run, theirs: Run) -> tuple[str, bool]:
     pairs = [("final", ours.plane("sci").shape, theirs.plane("sci").shape)]
     if ours.median is not None and theirs.median is not None:
         pairs.append(("median", read(ours.median).shape, read(theirs.median).shape))
-    text = ", ".join(f"{name} {a[1]}x{a[0]}" + ("" if a == b else f" != {b[1]}x{b[0]}") for name, a, b in pairs)
+    text = ", ".join(
+        f"{name} {a[1]}x{a[0]}" + ("" if a == b else f" != {b[1]}x{b[0]}") for name, a, b in pairs
+    )
     return text, all(a == b for _, a, b in pairs)
 
 
@@ -157,11 +167,6 @@ def _map(c: Context) -> Iterator[Row]:
     samples = c.theirs.intermediate("maps.npz")
     if samples is None:
         return
-    from mosaic.exposure.catalogue import read_catalogue
-    from mosaic.geometry.grid import reference_grid
-    from mosaic.geometry.pixmap import build_map_model
-    from mosaic.kernels.pixmap import map_points
-    from mosaic.settings import Settings
 
     product = next(iter(c.theirs.folder.glob(f"{c.theirs.output}_dr?_sci.fits")), None)
     if product is None:
@@ -185,7 +190,14 @@ def _map(c: Context) -> Iterator[Row]:
     if c.kind == "C":
         tolerance, passed = "rms 3e-4, max 4e-3 px", rms <= 3e-4 and largest <= 4e-3
         figures = (rms, largest), (3e-4, 4e-3)
-    yield Row(4, "pixel map, 2000 points a chip", tolerance, f"rms {rms:.1e}, max {largest:.1e} px", passed, *figures)
+    yield Row(
+        4,
+        "pixel map, 2000 points a chip",
+        tolerance,
+        f"rms {rms:.1e}, max {largest:.1e} px",
+        passed,
+        *figures,
+    )
 
 
 def _static(c: Context) -> Iterator[Row]:
@@ -193,9 +205,12 @@ def _static(c: Context) -> Iterator[Row]:
     if not theirs:
         return
     differ = {
-        key: int(np.count_nonzero(read(ours[key]) != read(theirs[key]))) if key in ours else -1 for key in theirs
+        key: int(np.count_nonzero(read(ours[key]) != read(theirs[key]))) if key in ours else -1
+        for key in theirs
     }
-    text = ", ".join(f"{key.removesuffix('_staticMask')}: {n if n >= 0 else 'absent'}" for key, n in differ.items())
+    text = ", ".join(
+        f"{key.removesuffix('_staticMask')}: {n if n >= 0 else 'absent'}" for key, n in differ.items()
+    )
     yield Row(5, "static masks, pixels that differ", "0", text, not any(differ.values()))
 
 
@@ -204,7 +219,6 @@ def _statistics(c: Context) -> Iterator[Row]:
     known = json.loads(record.read_text())["statistics"] if record is not None else {}
     if not known:
         return
-    from mosaic.steps.statistics import image_statistics
 
     worst = 0.0
     for path, extver, index in c.theirs.chips:
@@ -235,11 +249,18 @@ def _sky(c: Context) -> Iterator[Row]:
     limit = (1e-4 if c.exact else 1e-6) if match else 2e-7
     missing = len(theirs) - len(shared)
     text = f"{worst:.1e} relative" + (f", {missing} missing" if missing else "")
-    yield Row(8 if match else 7, "MDRIZSKY", f"{limit:.0e} relative", text, bool(worst <= limit and not missing))
+    yield Row(
+        8 if match else 7, "MDRIZSKY", f"{limit:.0e} relative", text, bool(worst <= limit and not missing)
+    )
 
 
 def _image_row(
-    c: Context, number: int, name: str, pair: tuple[Array, Array], where: Array, share: tuple[float, float, float]
+    c: Context,
+    number: int,
+    name: str,
+    pair: tuple[Array, Array],
+    where: Array,
+    share: tuple[float, float, float],
 ) -> Row:
     """Compare rates; `share` = allowed share of class B, and the 99.9 % and 99.99 % limits of C in sigma."""
     ours, theirs = (plane[where] for plane in pair)
@@ -247,7 +268,8 @@ def _image_row(
     if not c.exact:
         over = int(np.count_nonzero(exceeds(ours, theirs, relative=2e-6, absolute=2e-4 * c.sigma)))
         allowed = int(share[0] * found.n) + c.spared
-        text = f"{over} px over ({allowed} allowed); max {found.max / max(c.sigma, 1e-30):.1e} sigma, rms {found.rms:.1e}"
+        largest = found.max / max(c.sigma, 1e-30)
+        text = f"{over} px over ({allowed} allowed); max {largest:.1e} sigma, rms {found.rms:.1e}"
         return Row(number, name, "2e-6 abs(v) + 2e-4 sigma", text, over <= allowed)
     p999, p9999 = found.p999 / c.sigma, found.p9999 / c.sigma
     tolerance = f"99.9 % < {share[1]:g} sigma"
@@ -261,19 +283,21 @@ def _image_row(
 
 
 def _weight_row(c: Context, number: int, name: str, pair: tuple[Array, Array]) -> Row:
-    where = pair[1] > 0
-    # Ratios of the smallest weights are rounding noise: they are bounded by row 19 instead.
-    floor = 1e-6 * float(pair[1].max())
-    where &= pair[1] > floor
+    # The two WCS libraries place a pixel edge differently by up to 1e-8 px: of a sliver of a pixel that is
+    # much, relatively, so differences below 1e-8 of the largest weight do not count.
+    where = pair[1] > 1e-8 * float(pair[1].max())
     relative = relative_deviation(*pair, where)
     if relative.size == 0:
         return Row(number, name, "-", "no weight", None)
     if not c.exact:
-        over = int(np.count_nonzero(relative > 1e-6))
+        floor = 1e-8 * float(pair[1].max())
+        over = int(np.count_nonzero(exceeds(*pair, relative=1e-6, absolute=floor)))
         text = f"{over} px over ({c.spared} allowed); max {relative.max():.1e}"
-        return Row(number, name, "1e-6 relative", text, over <= c.spared)
+        return Row(number, name, "1e-6 relative + 1e-8 of the largest", text, over <= c.spared)
     share = float(np.mean(relative > 0.01))
-    return Row(number, name, "99.99 % within 1 %", f"{1 - share:.5%} within", share <= 1e-4, (share,), (1e-4,))
+    return Row(
+        number, name, "99.99 % within 1 %", f"{1 - share:.5%} within", share <= 1e-4, (share,), (1e-4,)
+    )
 
 
 def _merge(rows: Sequence[Row]) -> Row:
@@ -285,16 +309,18 @@ def _merge(rows: Sequence[Row]) -> Row:
     return Row(shown.number, shown.quantity, shown.tolerance, text, not failed, figures, shown.limits)
 
 
+def _pair(c: Context, name: str) -> tuple[Array, Array] | None:
+    """Read an intermediate of both runs; None where one of them has none."""
+    ours, theirs = c.ours.intermediate(name), c.theirs.intermediate(name)
+    return None if ours is None or theirs is None else (read(ours), read(theirs))
+
+
 def _singles(c: Context) -> Iterator[Row]:
     images, weights = [], []
     for root in dict.fromkeys(exposure_root(path) for path, _, _ in c.theirs.chips):
-        pairs = []
-        for kind in ("sci", "wht"):
-            paths = [run.intermediate(f"{root}_single_{kind}.fits") for run in (c.ours, c.theirs)]
-            pairs.append(tuple(read(path) for path in paths if path is not None))
-        if any(len(pair) != 2 for pair in pairs):
+        sci, wht = (_pair(c, f"{root}_single_{kind}.fits") for kind in ("sci", "wht"))
+        if sci is None or wht is None:
             continue
-        sci, wht = pairs
         images.append(_image_row(c, 9, "single_sci", sci, wht[1] > 0, (0.0, 0.05, np.inf)))
         weights.append(_weight_row(c, 10, "single_wht", wht))
     for rows in (images, weights):
@@ -310,6 +336,8 @@ def _median(c: Context) -> Iterator[Row]:
 
 
 def _blots(c: Context) -> Iterator[Row]:
+    if c.kind == "E":
+        return  # the reference always blots through its table: that is class C
     rows = []
     edge = {"poly5": (0, 3), "poly3": (0, 3)}.get(str(c.parameters.get("blot_interp", "poly5")), (2, 3))
     for path, extver, index in c.theirs.chips:
@@ -370,7 +398,14 @@ def _cosmic_rays(c: Context) -> Iterator[Row]:
     counts = [int(np.count_nonzero(a != b)) for a, b in c.masks.values()]
     flagged = [int(np.count_nonzero(b == 0)) for _, b in c.masks.values()]
     text = f"{max(counts)} at most, {sum(counts)} in all, of {sum(flagged)} flagged"
-    yield Row(13, "crmask, pixels that differ in a chip", f"<= {allowed}", text, max(counts) <= allowed, *_count(max(counts), allowed))
+    yield Row(
+        13,
+        "crmask, pixels that differ in a chip",
+        f"<= {allowed}",
+        text,
+        max(counts) <= allowed,
+        *_count(max(counts), allowed),
+    )
 
 
 def _quality(c: Context) -> Iterator[Row]:
@@ -387,7 +422,14 @@ def _quality(c: Context) -> Iterator[Row]:
     if counts:
         allowed = 10 if c.exact else 5
         text = f"{max(counts)} at most, {sum(counts)} in all"
-        yield Row(14, "updated DQ, pixels that differ in a chip", f"<= {allowed}", text, max(counts) <= allowed, *_count(max(counts), allowed))
+        yield Row(
+            14,
+            "updated DQ, pixels that differ in a chip",
+            f"<= {allowed}",
+            text,
+            max(counts) <= allowed,
+            *_count(max(counts), allowed),
+        )
 
 
 def _final(c: Context) -> Iterator[Row]:
@@ -403,10 +445,26 @@ def _final(c: Context) -> Iterator[Row]:
     if contexts is not None:
         differ = int(np.count_nonzero(contexts[0] != contexts[1]))
         allowed = c.spared + (int(np.ceil(2e-6 * size)) if c.exact else 0)
-        yield Row(18, "ctx, pixels that differ", f"<= {allowed}", str(differ), differ <= allowed, *_count(differ, allowed))
-    pattern = int(np.count_nonzero((np.isnan(c.sci[0]) != np.isnan(c.sci[1])) | ((c.wht[0] == 0) != (c.wht[1] == 0))))
+        yield Row(
+            18,
+            "ctx, pixels that differ",
+            f"<= {allowed}",
+            str(differ),
+            differ <= allowed,
+            *_count(differ, allowed),
+        )
+    pattern = int(
+        np.count_nonzero((np.isnan(c.sci[0]) != np.isnan(c.sci[1])) | ((c.wht[0] == 0) != (c.wht[1] == 0)))
+    )
     allowed = c.spared + (int(np.ceil(1e-6 * size)) if c.exact else 0)
-    yield Row(19, "NaN and zero-weight pattern, pixels that differ", f"<= {allowed}", str(pattern), pattern <= allowed, *_count(pattern, allowed))
+    yield Row(
+        19,
+        "NaN and zero-weight pattern, pixels that differ",
+        f"<= {allowed}",
+        str(pattern),
+        pattern <= allowed,
+        *_count(pattern, allowed),
+    )
     if not c.exact:
         empty = (c.wht[0] == 0) & (c.wht[1] == 0)
         ours, theirs = (plane[empty] for plane in c.sci)
@@ -439,7 +497,9 @@ def _headers(c: Context) -> Iterator[Row]:
         all_found += [f"HDRTAB {text}" for text in table_differences(*tables, ignored=IGNORED_COLUMNS)]
     elif tables[1] is not None:
         all_found.append("HDRTAB absent")
-    yield Row(23, "blended headers and HDRTAB", "equal, listed exceptions", summarise(all_found), not all_found)
+    yield Row(
+        23, "blended headers and HDRTAB", "equal, listed exceptions", summarise(all_found), not all_found
+    )
 
 
 ROWS: tuple[Callable[[Context], Iterator[Row]], ...] = (

@@ -40,7 +40,7 @@ class Deviation:
 
 
 def robust_sigma(values: Array, n_iterations: int = 10) -> float:
-    """Scatter of the blank sky: 1.4826 x the median absolute deviation, clipped at 3 sigma until it stands."""
+    """Scatter of the blank sky: 1.4826 x the median absolute deviation, clipped at 3 sigma."""
     kept = np.asarray(values, dtype=np.float64).ravel()
     kept = kept[np.isfinite(kept)]
     sigma = 0.0
@@ -85,7 +85,7 @@ def exceeds(ours: Array, theirs: Array, *, relative: float, absolute: float = 0.
     a, b = (np.asarray(x, dtype=np.float64) for x in (ours, theirs))
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b) > relative * np.abs(b) + absolute
-    return apart | (np.isnan(a) != np.isnan(b))
+    return np.asarray(apart | (np.isnan(a) != np.isnan(b)))
 
 
 def relative_deviation(ours: Array, theirs: Array, where: Array) -> Array:
@@ -132,7 +132,7 @@ def header_differences(
     for name in names:
         if name in skipped:
             continue
-        a, b = (header[name] if name in header else "absent" for header in (ours, theirs))
+        a, b = (header.get(name, "absent") for header in (ours, theirs))
         if not _same(a, b, 1e-12):
             found.append(f"{name}: {a!r} != {b!r}")
     return found

@@ -6,7 +6,8 @@ TOTAL_KEYWORDS = ("EXPTIME", "TEXPTIME", "EXPSTART", "EXPEND", "NDRIZIM", "NCOMB
 """Totals of the product."""
 
 CHIP_KEYWORDS = (
-    "GEOM", "DATA", "DEXP", "OUDA", "OUWE", "OUCO", "WTSC", "KERN", "PIXF", "COEF", "OUUN", "FVAL", "WKEY", "SCAL",
+    "GEOM", "DATA", "DEXP", "OUDA", "OUWE", "OUCO", "WTSC",
+    "KERN", "PIXF", "COEF", "OUUN", "FVAL", "WKEY", "SCAL",
 )  # fmt: skip
 """Endings of the keywords that describe each drizzled chip. VER names the program; MASK names a file that
 only one program writes; ISCL is that of the last chip in the reference, of the chip itself in ours."""
@@ -25,6 +26,7 @@ IGNORED = (
     "ROOTNAME",  # the reference gives the whole file name for _drc products
     "MDRIZSKY",  # row 7
     "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "ORIENTAT",  # row 2
+    "WCSTYPEO",  # what the reference forgets of an alternate WCS that it removes
     "EXTEND",
     "NEXTEND",
     *(f"D{i:03d}{end}" for i in range(1, 100) for end in ("VER", "MASK", "ISCL")),

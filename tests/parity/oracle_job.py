@@ -8,22 +8,25 @@ but DrizzlePac and its dependencies. Writes ``oracle.json`` (versions, statistic
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import drizzlepac
 import numpy as np
 from astropy.io import fits
+from drizzlepac import astrodrizzle, cdriz
+from stsci.imagestats import ImageStats
+from stwcs import updatewcs
+from stwcs.wcsutil import HSTWCS
 
 SAMPLES = 2000
 
 
-def prepare(job):
+def prepare(job: dict[str, Any]) -> None:
     """Give the inputs a distortion model from reference files, where the case asks for it."""
-    import os
-
-    from stwcs import updatewcs
-
     for name, value in job["references"].items():
         os.environ[name] = value
     for path in job["inputs"]:
@@ -32,10 +35,8 @@ def prepare(job):
         updatewcs.updatewcs(path, use_db=False)
 
 
-def static_statistics(paths):
+def static_statistics(paths: list[str]) -> dict[str, list[float]]:
     """Mode and clipped standard deviation of every chip, as the static mask takes them."""
-    from stsci.imagestats import ImageStats
-
     found = {}
     for path in paths:
         with fits.open(path) as hdul:
@@ -56,11 +57,8 @@ def static_statistics(paths):
     return found
 
 
-def sample_maps(paths, product, seed=20):
+def sample_maps(paths: list[str], product: str, seed: int = 20) -> dict[str, Any]:
     """Positions of random pixels in the product, through the table of step 10 and exactly."""
-    from drizzlepac import cdriz
-    from stwcs.wcsutil import HSTWCS
-
     random = np.random.default_rng(seed)
     output = HSTWCS(product)
     maps = {}
@@ -80,15 +78,12 @@ def sample_maps(paths, product, seed=20):
     return maps
 
 
-def main():
+def main() -> None:
     """Run the job; a missing product is an error although AstroDrizzle does not raise."""
     job = json.loads(Path(sys.argv[1]).read_text())
     if job["prepare"]:
         prepare(job)
         return
-    import drizzlepac
-    from drizzlepac import astrodrizzle
-
     statistics = static_statistics(job["inputs"]) if job["extras"] else {}
     start = time.perf_counter()
     astrodrizzle.AstroDrizzle(job["inputs"], output=job["output"], **job["parameters"])

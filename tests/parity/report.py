@@ -1,4 +1,4 @@
-"""The result as Markdown (docs/parity.md), as JSON that several calls add to, and as lines on the terminal."""
+"""The result as Markdown, as JSON that several calls add to, and as lines on the terminal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Classes: **B** both interpolate the pixel map in a table with a node every 10 pi
 difference left is float32 against float64 sums. **C** ours maps every pixel exactly (our default),
 DrizzlePac uses its default table. **E** both map exactly (`stepsize=0`), held to the tolerances of C. All
 three run with `peer_compat=true`: the noise model and the rounding of the reference, defects included.
-Where a set is harder than the one the tolerances of C were measured on (brighter stars, more cosmic rays), the row
-may instead reach 1.25 times what DrizzlePac's own table costs it (`stepsize=10` against 1, "own").
-Sigma is the robust scatter of the blank sky in the product of the reference.
+Where a set is harder than the one the tolerances of C were measured on (brighter stars, more cosmic
+rays), the row may instead reach 1.25 times what DrizzlePac's own table costs it (`stepsize=10`
+against 1, "own"). Sigma is the robust scatter of the blank sky in the product of the reference.
 """
 
 
@@ -38,7 +38,10 @@ class Results:
 
     def add(self, case: str, kind: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
         """Keep the rows of one comparison."""
-        self.content["cases"].setdefault(case, {})[kind] = {"facts": dict(facts), "rows": [asdict(r) for r in rows]}
+        self.content["cases"].setdefault(case, {})[kind] = {
+            "facts": dict(facts),
+            "rows": [asdict(r) for r in rows],
+        }
         self._save()
 
     def add_error(self, case: str, kind: str, error: str) -> None:
@@ -81,8 +84,8 @@ class Results:
         return "\n".join([*parts, f"\nWritten {stamp}.", ""])
 
 
-def _mark(passed: bool | None) -> str:
-    return {True: "pass", False: "**FAIL**", None: "-"}[passed]
+def _mark(passed: object) -> str:
+    return "-" if passed is None else "pass" if passed else "**FAIL**"
 
 
 def _cell(text: str) -> str:
@@ -119,7 +122,10 @@ def _case(kinds: Mapping[str, Any]) -> list[str]:
 
 
 def _sweep(cases: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    lines = ["| parameters | rows passed | final sci | final wht | crmask | failed |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| parameters | rows passed | final sci | final wht | crmask | failed |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in names:
         for entry in cases[name].values():
             rows = {row["number"]: row for row in entry["rows"]}
@@ -128,7 +134,9 @@ def _sweep(cases: Mapping[str, Any], names: Sequence[str]) -> list[str]:
             def shown(*numbers: int, rows: Mapping[int, Any] = rows) -> str:
                 return next((_cell(rows[n]["measured"]) for n in numbers if n in rows), "-")
 
-            failed = [f"{row['number']}: {row['measured']}" for row in entry["rows"] if row["passed"] is False]
+            failed = [
+                f"{row['number']}: {row['measured']}" for row in entry["rows"] if row["passed"] is False
+            ]
             lines.append(
                 f"| {name.removeprefix('sweep/')} | {good}/{judged} | {shown(15, 0)} | {shown(16, 17)} "
                 f"| {shown(13)} | {_cell('; '.join(failed)) or 'none'} |"
@@ -157,7 +165,8 @@ def lines_of(case: str, kind: str, rows: Sequence[Row], *, only_failed: bool) ->
     good = sum(row.passed is True for row in judged)
     lines = [f"{case} [{kind}]: {good}/{len(judged)} rows pass"]
     lines += [
-        f"  {_mark(row.passed).strip('*'):5s}{row.number:3d} {row.quantity}: {row.measured}  [{row.tolerance}]"
+        f"  {_mark(row.passed).strip('*'):5s}{row.number:3d} {row.quantity}: {row.measured}"
+        f"  [{row.tolerance}]"
         for row in rows
         if not only_failed or row.passed is False
     ]

@@ -9,11 +9,13 @@ import sys
 import types
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.memory import MEMORY_CONFIG, MINIMUM_PROCESS_BYTES, plan_layout, resident_bytes
+from mosaic.graph.memory import resident_bytes
+from workers.memory import MEMORY_CONFIG, MINIMUM_PROCESS_BYTES, plan_layout
 from workers.plugin import CACHE_VARIABLE, MosaicWorker, kernel_cache_folder
 from workers.threads import THREAD_ENVIRONMENT, limit_threads
 
@@ -62,7 +64,7 @@ def test_thresholds_grow_from_moving_data_to_restarting() -> None:
 
 
 def test_resident_memory_counts_children() -> None:
-    alone = resident_bytes()
+    alone = int(psutil.Process().memory_full_info().pss)
     code = "import sys; sys.stdout.write('up'); sys.stdout.flush(); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,0 +1,66 @@
+"""Passes of the clipped statistics against numpy in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mosaic.kernels.clipstats import fill_histogram, moments_within, range_within, select_within
+
+
+def _values(size: int, seed: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).normal(30.0, 10.0, size).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [2, 3, 17, 4097])
+def test_moments_are_those_of_the_values_within_the_limits(size: int) -> None:
+    values = _values(size)
+    low, high = np.sort(values)[[size // 5, size - 1 - size // 7]]
+    n, mean, stddev = moments_within(values, low, high)
+    kept = values[(values >= low) & (values <= high)].astype(np.float64)
+    assert n == kept.size
+    assert mean == np.float32(kept.mean())
+    # Deviations are squared in single precision.
+    expected = kept.std(ddof=1) if kept.size > 1 else 0.0
+    assert stddev == pytest.approx(expected, rel=2e-7)
+
+
+def test_values_that_are_not_numbers_are_outside_any_limits() -> None:
+    values = _values(100)
+    values[::3] = np.nan
+    kept = values[np.isfinite(values)]
+    n, mean, _ = moments_within(values, np.float32(-1e9), np.float32(1e9))
+    assert (n, mean) == (kept.size, np.float32(kept.astype(np.float64).mean()))
+
+
+def test_no_value_within_the_limits_is_reported_as_none() -> None:
+    assert moments_within(_values(50), np.float32(500.0), np.float32(600.0))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"), [(5.0, (2.0, 8.0)), (-40.0, (1.0, 8.0)), (90.0, (2.0, 9.0)), (1.0, (1.0, 8.0))]
+)
+def test_a_first_value_beyond_a_limit_starts_the_histogram_at_the_limit(
+    first: float, expected: tuple[float, float]
+) -> None:
+    values = np.array([first, 2.0, 0.5, 8.0, 4.0, 9.5], dtype=np.float32)
+    assert range_within(values, np.float32(1.0), np.float32(9.0)) == expected
+
+
+def test_histogram_counts_the_values_from_its_start_on() -> None:
+    values = _values(5000)
+    # A power of two for width: the index is exact in single precision.
+    start, width, n_bins = np.float32(8.0), np.float32(0.5), 80
+    counts = np.zeros(n_bins, dtype=np.int64)
+    fill_histogram(values, start, width, counts)
+    expected, _ = np.histogram(values, bins=n_bins, range=(8.0, 48.0))
+    # numpy counts the upper edge in the last bin.
+    assert not (values == np.float32(48.0)).any()
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_selection_keeps_the_order_and_includes_the_limits() -> None:
+    values = np.array([3.0, 1.0, np.nan, 5.0, 2.0, 4.0], dtype=np.float32)
+    selected = np.zeros_like(values)
+    count = select_within(values, np.float32(2.0), np.float32(4.0), selected)
+    np.testing.assert_array_equal(selected[:count], [3.0, 2.0, 4.0])
