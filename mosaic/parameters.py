@@ -24,6 +24,20 @@ _REJECTION_STEPS: Final = ("driz_cr", "blot", "median", "driz_separate")
 """Steps of cosmic-ray rejection, each needing the one after it in this list."""
 
 
+_UNAVAILABLE: Final = (
+    "mdriztab",
+    "updatewcs",
+    "wcskey",
+    "restore",
+    "overwrite",
+    "skymask_cat",
+    "skyfile",
+    "skyuser",
+    "driz_sep_compress",
+)
+"""Parameters whose values other than blank or false are refused, so that none is ignored in silence."""
+
+
 def load_settings(
     config: Path | None = None, assignments: Sequence[str] = (), /, **names: object
 ) -> Settings:
@@ -69,6 +83,22 @@ def load_settings(
         if any(f"{step}_{part}" in direct for part in FRAME_PARTS):
             raw[f"{step}_wcs"] = True
     return _validate(raw, problems)
+
+
+def refuse_unavailable(settings: Settings) -> None:
+    """Refuse parameters of DrizzlePac that this version knows but cannot honour yet.
+
+    Raises
+    ------
+    ParameterError
+        Naming every one of them: none is ever ignored in silence.
+    """
+    wanted = [name for name in _UNAVAILABLE if getattr(settings, name)]
+    if settings.skymethod not in {"localmin", "globalmin"}:
+        wanted.append("skymethod")
+    if wanted:
+        given = ", ".join(f"{name}={getattr(settings, name)!r}" for name in wanted)
+        raise ParameterError(f"{given}: not available in this version; leave the default")
 
 
 def apply_step_gating(settings: Settings, n_exposures: int) -> tuple[Settings, tuple[str, ...]]:

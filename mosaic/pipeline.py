@@ -22,10 +22,10 @@ from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
 from mosaic.options import RunOptions
-from mosaic.parameters import apply_step_gating, load_settings
+from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
-from mosaic.products.update import update_inputs
+from mosaic.products.update import update_inputs, write_cleaned
 from mosaic.settings import Settings
 
 STEP_OF_PHASE = {
@@ -212,6 +212,7 @@ def _drizzle_catalogue(
         products = export_products(job, names) if made.settings.driz_combine else []
         if not made.settings.clean:
             products += export_intermediates(job, names)
+        products += write_cleaned(job, names)
         products += update_inputs(job, names)
         clock.add("Export", time.perf_counter() - finishing)
     clock.add("Total", time.perf_counter() - start)
@@ -258,6 +259,7 @@ def _make_plan(
     if not exposures:
         reasons = "; ".join(str(error) for error in catalogue.rejected)
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
+    refuse_unavailable(settings)
     gated, notes = apply_step_gating(settings, len(exposures))
     chips: tuple[Chip, ...] = tuple(chip for exposure in exposures for chip in exposure.chips)
     grids = resolve_grids([chip.wcs for chip in chips], gated)

@@ -41,6 +41,7 @@ def run_demo(
         product = result.products[0]
         pictures = _draw(product, report.plan, folder)
         _compare(product, folder / "inputs")
+        _compare_cosmic_rays(result, report.plan, folder / "inputs")
         _say_where(folder, product, pictures, result, seconds)
 
 
@@ -111,6 +112,45 @@ def _compare(product: Path, folder: Path) -> None:
 
     typer.echo("\nstars against the truth")
     for line in compare_with_truth(product, folder / "sources.ecsv").lines():
+        typer.echo(f"  {line}")
+
+
+def _compare_cosmic_rays(result: Result, plan: Plan, folder: Path) -> None:
+    """Print how well the cosmic rays were found, and whether stars were taken for them."""
+    import warnings
+
+    import numpy as np
+    from astropy.io import fits
+    from astropy.table import Table
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    from mosaic.graph.job import chip_task
+    from mosaic.graph.store import read_mask
+    from mosaic.simulate.files import read_cosmic_rays
+    from mosaic.simulate.rejection import RejectionCounts, count_rejection, star_cores
+    from mosaic.types import Window
+
+    sources = Table.read(folder / "sources.ecsv")
+    stars = sources[sources["type"] == "star"]
+    total = RejectionCounts()
+    for exposure in plan.exposures:
+        charges = read_cosmic_rays(folder / f"cosmic_rays_{exposure.rootname}.npz")
+        with fits.open(exposure.path) as hdul, warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            for chip in exposure.chips:
+                wcs = WCS(hdul["SCI", chip.extver].header, hdul)
+                x, y = wcs.all_world2pix(stars["ra"], stars["dec"], 0, quiet=True)
+                on_chip = np.isfinite(x) & np.isfinite(y)
+                whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+                total += count_rejection(
+                    read_mask(str(result.job_folder), f"cosmic_rays/{chip_task(chip)}", whole),
+                    charges[chip.extver],
+                    hdul["ERR", chip.extver].data.astype(np.float32),
+                    hdul["DQ", chip.extver].data == 0,
+                    star_cores(chip.shape_yx, x[on_chip], y[on_chip]),
+                )
+    typer.echo("\ncosmic rays against the truth")
+    for line in total.lines():
         typer.echo(f"  {line}")
 
 

@@ -77,7 +77,7 @@ def forget_arrays() -> None:
 
 def checksum(values: NDArray[Any]) -> str:
     """CRC-32 of the values in memory order, eight hexadecimal digits."""
-    crc = zlib.crc32(memoryview(np.ascontiguousarray(values)).cast("B"))
+    crc = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return f"{crc:08x}"
 
 

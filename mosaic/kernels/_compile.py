@@ -1,8 +1,9 @@
 """How every kernel is compiled: without the GIL, cached on local disk, IEEE arithmetic.
 
 Neither ``fastmath`` (it would let the bits of a pixel depend on its place in a vector) nor
-``parallel`` (its thread pool must not be entered from two Dask threads) is ever used. numba notices a change
-of the file of a kernel but not of the kernels that it calls, so the cache folder carries a digest of all of them.
+``parallel`` (its thread pool must not be entered from two Dask threads) is ever used. numba notices a
+change of the file of a kernel but not of the kernels that it calls, so the cache folder carries a digest of
+all of them.
 """
 
 from __future__ import annotations

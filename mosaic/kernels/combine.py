@@ -5,6 +5,10 @@ Shared arguments: `stack` float32, shape (n, ny, nx); `is_bad` uint8 of the same
 `from_last` fills pixels without any good value from the last image instead of 0; `out` float32 (ny, nx). Sums
 are float64, the result is rounded to float32 once. Every pixel depends on its own column of the
 stack alone, but for the growth of minmed.
+
+Pixels are sorted `BLOCK` at a time by a network of exchanges: the same comparisons are made whatever the
+values, so that one instruction serves several pixels. Values left out become infinite and
+sort behind the good ones, whose number is known.
 """
 
 from __future__ import annotations
@@ -12,48 +16,84 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic.kernels._compile import kernel
-from mosaic.types import ByteArray, DoubleArray, FloatArray
+from mosaic.types import ByteArray, DoubleArray, FloatArray, IntArray
 
-INSERTION_LIMIT = 40
-"""Up to this many values insertion sort is the fastest."""
+BLOCK = 64
+"""Pixels of a row that are sorted together."""
 
-
-@kernel
-def sort_values(values: FloatArray, count: int) -> None:
-    """Sort the first `count` values in place."""
-    if count > INSERTION_LIMIT:
-        values[:count].sort()
-        return
-    for i in range(1, count):
-        value = values[i]
-        j = i - 1
-        while j >= 0 and values[j] > value:
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
+_LEFT_OUT = np.float32(np.inf)
 
 
 @kernel
-def gather_good(
-    stack: FloatArray, is_bad: ByteArray, y: int, x: int, lthresh: float, hthresh: float, values: FloatArray
-) -> int:
-    """Collect the good values of one pixel and return their number."""
-    count = 0
-    for k in range(stack.shape[0]):
-        value = stack[k, y, x]
-        if is_bad[k, y, x] == 0 and value >= lthresh and value < hthresh:
-            values[count] = value
-            count += 1
-    return count
+def _exchange(low: FloatArray, high: FloatArray) -> None:
+    """Put the smaller of two values of every pixel into `low` and the larger into `high`."""
+    for k in range(BLOCK):
+        a, b = low[k], high[k]
+        is_ordered = a < b
+        low[k] = a if is_ordered else b
+        high[k] = b if is_ordered else a
 
 
 @kernel
-def middle(values: FloatArray, start: int, stop: int) -> float:
-    """Median of the sorted values ``start <= i < stop``."""
+def sort_block(block: FloatArray, n: int) -> None:
+    """Sort the `n` values of every pixel: Batcher's odd-even merge exchange (Knuth, 5.2.2 M).
+
+    Parameters
+    ----------
+    block : float32, shape (n, BLOCK)
+        Values of each pixel along the first axis; no NaN.
+    n : int
+        Values per pixel.
+    """
+    top = 1
+    while 2 * top < n:
+        top *= 2
+    p = top if n > 1 else 0
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(n - d):
+                if (i & p) == r:
+                    _exchange(block[i], block[i + d])
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+
+
+@kernel
+def gather_block(
+    stack: FloatArray,
+    is_bad: ByteArray,
+    y: int,
+    x: int,
+    width: int,
+    lthresh: float,
+    hthresh: float,
+    block_out: FloatArray,
+    count_out: IntArray,
+) -> None:
+    """Collect the good values of `width` pixels of a row and their numbers; the others become infinite."""
+    low, high = np.float32(lthresh), np.float32(hthresh)
+    count_out[:] = 0
+    block_out[:] = _LEFT_OUT
+    for i in range(stack.shape[0]):
+        values, bad, row = stack[i, y, x : x + width], is_bad[i, y, x : x + width], block_out[i]
+        for k in range(width):
+            value = values[k]
+            good = (bad[k] == 0) & (value >= low) & (value < high)
+            row[k] = value if good else _LEFT_OUT
+            count_out[k] += np.int32(good)
+
+
+@kernel
+def middle(block: FloatArray, k: int, start: int, stop: int) -> float:
+    """Median of the sorted values ``start <= i < stop`` of pixel `k` of a block."""
     half = (start + stop) // 2
+    high = np.float64(block[half, k])
     if (stop - start) % 2 == 1:
-        return float(values[half])
-    return float(0.5 * (np.float64(values[half - 1]) + np.float64(values[half])))
+        return high
+    return 0.5 * (np.float64(block[half - 1, k]) + high)
 
 
 @kernel
@@ -69,19 +109,23 @@ def combine_median(
 ) -> None:
     """Median of the good values; where `nlow` and `nhigh` leave none, both are lowered until one is left."""
     n, ny, nx = stack.shape
-    values = np.empty(n, dtype=np.float32)
+    block = np.empty((n, BLOCK), dtype=np.float32)
+    counts = np.empty(BLOCK, dtype=np.int32)
     for y in range(ny):
-        for x in range(nx):
-            count = gather_good(stack, is_bad, y, x, lthresh, hthresh, values)
-            if count == 0:
-                out[y, x] = stack[n - 1, y, x] if from_last else np.float32(0.0)
-                continue
-            sort_values(values, count)
-            low, high = nlow, nhigh
-            while count - low - high <= 0:
-                low = max(0, low - 1)
-                high = max(0, high - 1)
-            out[y, x] = middle(values, low, count - high)
+        for x in range(0, nx, BLOCK):
+            width = min(BLOCK, nx - x)
+            gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
+            sort_block(block, n)
+            for k in range(width):
+                count = counts[k]
+                if count == 0:
+                    out[y, x + k] = stack[n - 1, y, x + k] if from_last else np.float32(0.0)
+                    continue
+                low, high = nlow, nhigh
+                while count - low - high <= 0:
+                    low = max(0, low - 1)
+                    high = max(0, high - 1)
+                out[y, x + k] = middle(block, k, low, count - high)
 
 
 @kernel
@@ -97,22 +141,25 @@ def combine_mean(
 ) -> None:
     """Mean of the good values without the extremes; 0 where these are all there is."""
     n, ny, nx = stack.shape
-    values = np.empty(n, dtype=np.float32)
+    block = np.empty((n, BLOCK), dtype=np.float32)
+    counts = np.empty(BLOCK, dtype=np.int32)
+    totals = np.empty(BLOCK, dtype=np.float64)
     for y in range(ny):
-        for x in range(nx):
-            count = gather_good(stack, is_bad, y, x, lthresh, hthresh, values)
-            if count == 0 and from_last:
-                out[y, x] = stack[n - 1, y, x]
-                continue
-            left = count - nlow - nhigh
-            if left <= 0:
-                out[y, x] = 0.0
-                continue
-            sort_values(values, count)
-            total = 0.0
-            for k in range(nlow, count - nhigh):
-                total += values[k]
-            out[y, x] = total / left
+        for x in range(0, nx, BLOCK):
+            width = min(BLOCK, nx - x)
+            gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
+            # Sorted even when nothing is dropped: the order of the sum is that of the values.
+            sort_block(block, n)
+            totals[:] = 0.0
+            for i in range(nlow, n - nhigh):
+                for k in range(BLOCK):
+                    totals[k] += block[i, k] if i < counts[k] - nhigh else np.float32(0.0)
+            for k in range(width):
+                left = counts[k] - nlow - nhigh
+                if counts[k] == 0 and from_last:
+                    out[y, x + k] = stack[n - 1, y, x + k]
+                else:
+                    out[y, x + k] = totals[k] / left if left > 0 else 0.0
 
 
 @kernel
@@ -128,55 +175,82 @@ def combine_minimum(
 ) -> None:
     """Smallest good value but `nlow`; 0 where the extremes are all there is."""
     n, ny, nx = stack.shape
-    values = np.empty(n, dtype=np.float32)
+    block = np.empty((n, BLOCK), dtype=np.float32)
+    counts = np.empty(BLOCK, dtype=np.int32)
     for y in range(ny):
-        for x in range(nx):
-            count = gather_good(stack, is_bad, y, x, lthresh, hthresh, values)
-            if count == 0 and from_last:
-                out[y, x] = stack[n - 1, y, x]
-            elif count - nlow - nhigh <= 0:
-                out[y, x] = 0.0
-            else:
-                sort_values(values, count)
-                out[y, x] = values[nlow]
+        for x in range(0, nx, BLOCK):
+            width = min(BLOCK, nx - x)
+            gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
+            sort_block(block, n)
+            for k in range(width):
+                if counts[k] == 0 and from_last:
+                    out[y, x + k] = stack[n - 1, y, x + k]
+                elif counts[k] - nlow - nhigh <= 0:
+                    out[y, x + k] = 0.0
+                else:
+                    out[y, x + k] = block[nlow, k]
 
 
 @kernel
 def combine_sum(stack: FloatArray, out: FloatArray) -> None:
     """Sum of all images; nothing is left out."""
     n, ny, nx = stack.shape
+    totals = np.empty(nx, dtype=np.float64)
     for y in range(ny):
+        totals[:] = 0.0
+        for i in range(n):
+            for x in range(nx):
+                totals[x] += stack[i, y, x]
         for x in range(nx):
-            total = 0.0
-            for k in range(n):
-                total += stack[k, y, x]
-            out[y, x] = total
+            out[y, x] = totals[x]
 
 
 @kernel
-def _median_without_highest(values: FloatArray, count: int, n_exposures: int) -> float:
+def _centre(block: FloatArray, k: int, count: int, n_exposures: int) -> float:
     """Median that minmed starts from: of two exposures the mean, of more the median but the highest."""
     if count == 0:
         return 0.0
     if n_exposures == 2:
         total = 0.0
-        for k in range(count):
-            total += values[k]
+        for i in range(count):
+            total += block[i, k]
         return total / count
-    if count == 1:
-        return float(values[0])
-    return middle(values, 0, count - 1)
+    return middle(block, k, 0, max(1, count - 1))
 
 
 @kernel
-def _box_has(flags: ByteArray, y: int, x: int, radius: int) -> bool:
-    """Whether any flag is set within `radius` pixels, the image ending at its borders."""
+def _noise_block(
+    weights: FloatArray,
+    is_bad: ByteArray,
+    read_noise2: DoubleArray,
+    background_rate: DoubleArray,
+    y: int,
+    x: int,
+    width: int,
+    sums_out: DoubleArray,
+) -> None:
+    """Sum weights, background electrons and squared read noise: part p of pixel k is at p * BLOCK + k."""
+    sums_out[:] = 0.0
+    for i in range(weights.shape[0]):
+        row, bad = weights[i, y, x : x + width], is_bad[i, y, x : x + width]
+        rate, noise2 = background_rate[i], read_noise2[i]
+        for k in range(width):
+            weight = np.float64(row[k])
+            sums_out[k] += weight
+            sums_out[BLOCK + k] += weight * rate
+            sums_out[2 * BLOCK + k] += noise2 if bad[k] == 0 else 0.0
+
+
+@kernel
+def _flag_neighbourhood(flags: ByteArray, y: int, radius: int, near_out: ByteArray) -> None:
+    """Tell for each pixel of row `y` whether a flag is set within `radius`; the image ends at its borders."""
     ny, nx = flags.shape
+    near_out[:] = 0
     for j in range(max(0, y - radius), min(ny, y + radius + 1)):
-        for i in range(max(0, x - radius), min(nx, x + radius + 1)):
-            if flags[j, i] != 0:
-                return True
-    return False
+        row = flags[j]
+        for shift in range(-min(radius, nx - 1), min(radius, nx - 1) + 1):
+            for x in range(max(0, shift), min(nx, nx + shift)):
+                near_out[x] |= row[x - shift]
 
 
 @kernel
@@ -218,36 +292,32 @@ def combine_minmed(
         Result; 0 where everything is bad.
     """
     n, ny, nx = stack.shape
-    values = np.empty(n, dtype=np.float32)
-    median = np.empty((ny, nx), dtype=np.float64)
+    block = np.empty((n, BLOCK), dtype=np.float32)
+    counts = np.empty(BLOCK, dtype=np.int32)
+    sums = np.empty(3 * BLOCK, dtype=np.float64)
+    median = np.empty((ny, nx), dtype=np.float32)
     excess = np.empty((ny, nx), dtype=np.float64)
     rms = np.empty((ny, nx), dtype=np.float64)
     flags = np.zeros((ny, nx), dtype=np.uint8)
+    near = np.zeros(nx, dtype=np.uint8)
     for y in range(ny):
-        for x in range(nx):
-            count = 0
-            total_weight = 0.0
-            background = 0.0
-            noise2 = 0.0
-            for k in range(n):
-                weight = np.float64(weights[k, y, x])
-                total_weight += weight
-                background += weight * background_rate[k]
-                if is_bad[k, y, x] == 0:
-                    noise2 += read_noise2[k]
-                    values[count] = stack[k, y, x]
-                    count += 1
-            sort_values(values, count)
-            centre = _median_without_highest(values, count, n_exposures)
-            lowest = values[0] if count > 0 else np.float32(0.0)
-            out[y, x] = lowest
-            median[y, x] = centre
-            counts = centre * total_weight
-            excess[y, x] = counts - np.float64(lowest) * total_weight
-            rms[y, x] = np.sqrt(max(counts + background + noise2, 0.0))
-            flags[y, x] = excess[y, x] > nsigma1 * rms[y, x]
+        for x in range(0, nx, BLOCK):
+            width = min(BLOCK, nx - x)
+            gather_block(stack, is_bad, y, x, width, -np.inf, np.inf, block, counts)
+            sort_block(block, n)
+            _noise_block(weights, is_bad, read_noise2, background_rate, y, x, width, sums)
+            for k in range(width):
+                centre = _centre(block, k, counts[k], n_exposures)
+                lowest = block[0, k] if counts[k] > 0 else np.float32(0.0)
+                scaled = centre * sums[k]
+                out[y, x + k] = lowest
+                median[y, x + k] = centre
+                excess[y, x + k] = scaled - np.float64(lowest) * sums[k]
+                rms[y, x + k] = np.sqrt(max(scaled + sums[BLOCK + k] + sums[2 * BLOCK + k], 0.0))
+                flags[y, x + k] = excess[y, x + k] > nsigma1 * rms[y, x + k]
     for y in range(ny):
+        if grow > 0:
+            _flag_neighbourhood(flags, y, grow, near)
         for x in range(nx):
-            limit = nsigma2 if grow > 0 and _box_has(flags, y, x, grow) else nsigma1
-            if not excess[y, x] > limit * rms[y, x]:
-                out[y, x] = median[y, x]
+            limit = nsigma2 if near[x] != 0 else nsigma1
+            out[y, x] = out[y, x] if excess[y, x] > limit * rms[y, x] else median[y, x]

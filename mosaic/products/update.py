@@ -4,13 +4,62 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from astropy.io import fits
+
 from mosaic.exposure.dq import resolve_mask
 from mosaic.exposure.model import Chip
 from mosaic.graph.job import Job, chip_task
-from mosaic.graph.store import read_mask
+from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
+from mosaic.graph.tasks import blot_band
 from mosaic.products.dq_update import DqBits, write_dq_update
-from mosaic.products.naming import ProductNames
+from mosaic.products.naming import ExposureNames, ProductNames
+from mosaic.steps.cosmic_rays import blot_level, blot_to_native
 from mosaic.types import BoolArray, Window
+
+
+def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
+    """Write copies of the exposures with bad pixels replaced by the blotted median (``driz_cr_corr``).
+
+    Replaced are cosmic rays and every pixel with a flag other than ``crbit``, as in DrizzlePac; ``crbit``
+    is set for the cosmic rays of each chip and all other flags are kept. Memory is that of one exposure.
+    """
+    settings = job.plan.settings
+    if not (settings.driz_cr and settings.driz_cr_corr):
+        return []
+    written = []
+    for exposure in job.plan.exposures:
+        target = names.path(ExposureNames(exposure.rootname).cleaned)
+        temporary = target.with_name(f".{target.name}.part")
+        with fits.open(exposure.chips[0].sci.path, memmap=False) as hdul:
+            for chip in exposure.chips:
+                _clean_chip(job, chip, hdul)
+            try:
+                hdul.writeto(temporary, overwrite=True, output_verify="ignore")
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise output_error(error, target) from error
+        temporary.replace(target)
+        written.append(target)
+    return written
+
+
+def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
+    """Replace the bad pixels of one chip in memory, band by band."""
+    settings = job.plan.settings
+    index = job.chip_index[chip_task(chip)]
+    level = blot_level(job.sky[chip.name], addsky=settings.blot_addsky, skyval=settings.blot_skyval)
+    sci = hdul[chip.hdu_index].data
+    flags = hdul["DQ", chip.extver].data if chip.dq is not None else None
+    for y0 in range(0, chip.shape_yx.ny, MASK_BAND_ROWS):
+        band = Window(y0, min(y0 + MASK_BAND_ROWS, chip.shape_yx.ny), 0, chip.shape_yx.nx)
+        is_hit = read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", band)
+        is_bad = is_hit | ~job.good_flags(index, band, int(settings.crbit))
+        blot = blot_to_native(blot_band(job, index, band), chip, level)
+        sci[band.slices][is_bad] = blot[is_bad]
+        if flags is not None:
+            part = flags[band.slices]
+            part[is_hit] = (part[is_hit].astype(np.uint16) | np.uint16(settings.crbit)).astype(part.dtype)
 
 
 def update_inputs(job: Job, names: ProductNames) -> list[Path]:

@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.parity.cases import SELECTIONS, Case
-from tests.parity.checklist import Row, compare_runs, relax
+from tests.parity.checklist import compare_runs
 from tests.parity.measure import CommandError
 from tests.parity.programs import REPOSITORY, Workshop, ensure_oracle
 from tests.parity.report import Results, lines_of
+from tests.parity.rows import Row, relax
 from tests.parity.runs import Run
 from tests.parity.timing import compare_times
 

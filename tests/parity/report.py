@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.parity.checklist import Row
+from tests.parity.rows import Row
 
 _HEAD = """# Parity with DrizzlePac
 

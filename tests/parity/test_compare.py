@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from tests.parity.checklist import Row, relax
 from tests.parity.compare import (
     deviation,
     exceeds,
@@ -17,6 +16,7 @@ from tests.parity.compare import (
     summarise,
     table_differences,
 )
+from tests.parity.rows import Row, relax
 
 
 def test_robust_sigma_ignores_stars_and_nan() -> None:
