@@ -346,7 +346,8 @@ def _images(
         if kind in {"sci", "err"}:
             header.remove("BUNIT", ignore_missing=True)
             kw.set_in_order(header, "BUNIT", facts.bunit, "units of the product", order)
-    images["sci"].remove("OBJECT", ignore_missing=True)
+    for keyword in ("OBJECT", "MJDREF"):
+        images["sci"].remove(keyword, ignore_missing=True)
     if "NCOMBINE" in images["sci"]:
         images["sci"]["NCOMBINE"] = facts.n_exposures
     return images

@@ -68,11 +68,13 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
     Copies go to the folder ``<root>_inputs`` beside the products, so that the job folder may be deleted.
     """
     settings = job.plan.settings
-    if settings.dq_update == "none" or not settings.driz_cr:
+    if settings.dq_update == "none":
         return []
     bits = DqBits(int(settings.crbit), resolve_mask(settings.resetbits, "resetbits"))
 
     def cosmic_rays(chip: Chip, window: Window) -> BoolArray:
+        if not settings.driz_cr:
+            return np.zeros(window.shape_yx, dtype=np.bool_)
         return read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", window)
 
     folder = names.path(f"{names.rootname}_inputs")

@@ -32,8 +32,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "select",
         nargs="*",
-        default=["quick"],
-        help=f"selections ({', '.join(SELECTIONS)}) or patterns of case names, such as 'sweep/turbo*'",
+        help=f"selections ({', '.join(SELECTIONS)}) or patterns as 'sweep/turbo*'; default: quick",
     )
     parser.add_argument(
         "--oracle-python", type=Path, help="interpreter with DrizzlePac; default: make .parity-venv"
@@ -123,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     oracle = ensure_oracle(options.oracle_python, REPOSITORY / ".parity-venv")
     shop = Workshop(work, (options.sets or work / "sets").absolute(), options.data.absolute(), oracle)
     results = Results(work / "results.json")
-    for case in () if options.timing else select_cases(options.select):
+    wanted = options.select or ([] if options.timing else ["quick"])
+    for case in select_cases(wanted):
         if not shop.exposures(case.exposures, case.n_exposures):
             print(f"{case.name}: left out, its exposures are not there", flush=True)
         elif options.self_test:

@@ -16,6 +16,8 @@ class ExposureSet:
     """Arguments of `mosaic.simulate.simulate`; None for real exposures."""
     real: tuple[str, ...] = ()
     """Patterns below the folder of real data."""
+    flat_of: str = ""
+    """Another set: this one is a copy of it with an uneven flat field named in PFLTFILE."""
     keywords: Mapping[str, str] = field(default_factory=dict)
     """Primary keywords to set before the distortion model is derived."""
     references: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +52,7 @@ SETS = {
         ExposureSet("acs_full", {"instrument": "acs/wfc", "seed": 14}),
         ExposureSet("uvis_full", {"instrument": "wfc3/uvis", "seed": 15}),
         ExposureSet("ir_full", {"instrument": "wfc3/ir", "seed": 16}),
+        ExposureSet("acs_small_flat", flat_of=SMALL_ACS),
         ExposureSet("zwicky", real=("wfc3_uvis_sn_zwicky/*_flc.fits",)),
         ExposureSet(
             "hrc",
@@ -101,7 +104,6 @@ def _sweep() -> tuple[Case, ...]:
         "blot-nearest": {"blot_interp": "nearest"},
         "cr-grow-cte": {"driz_cr_grow": 3, "driz_cr_ctegrow": 8, "driz_cr_snr": "4.0 2.5"},
         "wht-err": {"final_wht_type": "ERR"},
-        "wht-ivm": {"final_wht_type": "IVM"},
         "globalmin": {"skymethod": "globalmin", "skystat": "mode"},
         "mean-sky": {"skystat": "mean", "skyclip": 3, "skylower": -50.0, "skyupper": 500.0},
         "match": {"skymethod": "match"},
@@ -119,6 +121,7 @@ def _sweep() -> tuple[Case, ...]:
         Case(f"sweep/{name}", SMALL_ACS, parameters, omitted=omitted.get(name, ()))
         for name, parameters in changes.items()
     ]
+    cases.append(Case("sweep/wht-ivm", "acs_small_flat", {"final_wht_type": "IVM"}))
     cases.append(Case("sweep/two-exposures", SMALL_ACS, n_exposures=2))
     cases.append(Case("sweep/one-exposure", SMALL_ACS, n_exposures=1))
     return tuple(cases)

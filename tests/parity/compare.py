@@ -80,7 +80,7 @@ def deviation(ours: Array, theirs: Array, where: Array | None = None) -> Deviati
     )
 
 
-def exceeds(ours: Array, theirs: Array, *, relative: float, absolute: float = 0.0) -> NDArray[np.bool_]:
+def exceeds(ours: Array, theirs: Array, *, relative: float, absolute: Any = 0.0) -> NDArray[np.bool_]:
     """Where ``|ours - theirs| > relative |theirs| + absolute``; NaN equals NaN only."""
     a, b = (np.asarray(x, dtype=np.float64) for x in (ours, theirs))
     with np.errstate(invalid="ignore"):
@@ -94,17 +94,17 @@ def relative_deviation(ours: Array, theirs: Array, where: Array) -> Array:
     return np.abs(a / b - 1.0)
 
 
-def grow(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """Enlarge a mask by `radius` pixels in all eight directions."""
-    grown = mask.copy()
+def local_maximum(values: Array, radius: int) -> Array:
+    """Largest absolute value within `radius` pixels in all eight directions; NaN counts as 0."""
+    found = np.nan_to_num(np.abs(np.asarray(values, dtype=np.float32)))
     for _ in range(radius):
-        rows = grown.copy()
-        rows[1:] |= grown[:-1]
-        rows[:-1] |= grown[1:]
-        grown = rows.copy()
-        grown[:, 1:] |= rows[:, :-1]
-        grown[:, :-1] |= rows[:, 1:]
-    return grown
+        rows = found.copy()
+        np.maximum(rows[1:], found[:-1], out=rows[1:])
+        np.maximum(rows[:-1], found[1:], out=rows[:-1])
+        found = rows.copy()
+        np.maximum(found[:, 1:], rows[:, :-1], out=found[:, 1:])
+        np.maximum(found[:, :-1], rows[:, 1:], out=found[:, :-1])
+    return found
 
 
 def _same(ours: Any, theirs: Any, relative: float) -> bool:
@@ -120,11 +120,17 @@ def _same(ours: Any, theirs: Any, relative: float) -> bool:
 
 
 def header_differences(
-    ours: Any, theirs: Any, *, ignored: Iterable[str] = (), keywords: Sequence[str] | None = None
+    ours: Any,
+    theirs: Any,
+    *,
+    ignored: Iterable[str] = (),
+    keywords: Sequence[str] | None = None,
+    measured: Sequence[str] = (),
 ) -> list[str]:
     """Keywords whose value differs or that only one header has, as ``KEY: ours != theirs``.
 
-    Numbers may differ by one part in 1e-12. COMMENT, HISTORY and blank cards are never compared.
+    Numbers may differ by one part in 1e-12, measured ones by 1e-6. COMMENT, HISTORY and blank
+    cards are never compared.
     """
     skipped = {"COMMENT", "HISTORY", "", *ignored}
     names = keywords if keywords is not None else sorted((set(ours) | set(theirs)) - skipped)
@@ -133,7 +139,7 @@ def header_differences(
         if name in skipped:
             continue
         a, b = (header.get(name, "absent") for header in (ours, theirs))
-        if not _same(a, b, 1e-12):
+        if not _same(a, b, 1e-6 if name in measured else 1e-12):
             found.append(f"{name}: {a!r} != {b!r}")
     return found
 

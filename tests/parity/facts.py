@@ -24,7 +24,7 @@ IGNORED = (
     "DATASUM",
     "BUNIT",  # the reference loses it for ACS counts and mislabels rates as COUNTS
     "ROOTNAME",  # the reference gives the whole file name for _drc products
-    "MDRIZSKY",  # row 7
+    "MJDREF",  # the WCS library of the reference adds it to some extensions
     "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "ORIENTAT",  # row 2
     "WCSTYPEO",  # what the reference forgets of an alternate WCS that it removes
     "EXTEND",
@@ -33,6 +33,8 @@ IGNORED = (
 )  # fmt: skip
 """Keywords of the products that are not compared in row 23."""
 
-IGNORED_COLUMNS = ("MDRIZSKY", "DATE", "FILENAME")
-"""Columns of HDRTAB that are not compared in row 23: the sky has its own row, and the reference has changed
-the inputs by the time it blends them."""
+IGNORED_COLUMNS = ("DATE", "FILENAME", "BUNIT")
+"""Columns of HDRTAB that are not compared in row 23."""
+
+MEASURED = ("MDRIZSKY",)
+"""Keywords that hold a measurement: they may differ by what row 7 allows."""

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy.io import fits
+
 from mosaic.simulate import simulate
 from tests.parity.cases import SETS, Case, ExposureSet
 from tests.parity.measure import CommandError, Measured, run_measured
@@ -23,6 +26,7 @@ from tests.parity.runs import Run
 REPOSITORY = Path(__file__).resolve().parents[2]
 ORACLE_PACKAGES = ("drizzlepac==3.11.0", "spherical_geometry<1.4")
 OUTPUT = "final"
+FLAT = "_pfl.fits"
 JOB_REVISION = 1
 """Raised when `oracle_job.py` records something else, so that kept runs are repeated."""
 _QUIET = {
@@ -79,6 +83,8 @@ class Workshop:
         if not found:
             if wanted.simulated is not None:
                 _simulate(folder, wanted.simulated)
+            elif wanted.flat_of:
+                _add_flat(self.exposures(wanted.flat_of), folder)
             elif not self._gather(folder, wanted):
                 return ()
             found = _fits_in(folder)
@@ -132,7 +138,7 @@ class Workshop:
             if kept.pop("key") == key and not measure_only:
                 return run, Measured(**kept)
         _empty(folder)
-        for path in inputs:
+        for path in (*inputs, *inputs[0].parent.glob(f"*{FLAT}")):
             _copy(path, folder / path.name)
         measured = _run_job(self.oracle, folder, job)
         record.write_text(json.dumps({"key": key, **measured.to_dict()}))
@@ -165,6 +171,23 @@ def _run_job(python: Path, folder: Path, job: Mapping[str, Any]) -> Measured:
 def _simulate(folder: Path, arguments: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     simulate(folder, **arguments)
+
+
+def _add_flat(exposures: Sequence[Path], folder: Path) -> None:
+    """Copy exposures and name a flat field in their headers; the pixels stay as they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(5)
+    flat = fits.HDUList([fits.PrimaryHDU()])
+    with fits.open(exposures[0]) as hdul:
+        for hdu in (hdu for hdu in hdul if hdu.name == "SCI"):
+            shape = hdu.data.shape
+            values = random.normal(1.0, 0.02, shape) + np.linspace(-0.1, 0.1, shape[1])
+            flat.append(fits.ImageHDU(values.astype(np.float32), name="SCI", ver=hdu.ver))
+            flat[-1].header["CCDCHIP"] = hdu.header["CCDCHIP"]
+    flat.writeto(folder / f"parity{FLAT}")
+    for path in exposures:
+        _copy(path, folder / path.name)
+        fits.setval(folder / path.name, "PFLTFILE", value=f"parity{FLAT}")
 
 
 def _fits_in(folder: Path) -> tuple[Path, ...]:

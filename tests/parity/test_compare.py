@@ -9,8 +9,8 @@ from astropy.io import fits
 from tests.parity.compare import (
     deviation,
     exceeds,
-    grow,
     header_differences,
+    local_maximum,
     relative_deviation,
     robust_sigma,
     summarise,
@@ -60,11 +60,12 @@ def test_relative_deviation_leaves_masked_zeros_out() -> None:
     assert found == pytest.approx([0.1])
 
 
-def test_grow_reaches_all_neighbours_and_stops_at_the_border() -> None:
-    mask = np.zeros((5, 7), dtype=bool)
-    mask[0, 3] = True
-    grown = grow(mask, 1)
-    assert np.argwhere(grown).tolist() == [[y, x] for y in (0, 1) for x in (2, 3, 4)]
+def test_local_maximum_reaches_all_neighbours_and_stops_at_the_border() -> None:
+    values = np.zeros((5, 7))
+    values[0, 3], values[4, 0] = -2.0, np.nan
+    found = local_maximum(values, 1)
+    assert np.argwhere(found == 2.0).tolist() == [[y, x] for y in (0, 1) for x in (2, 3, 4)]
+    assert np.count_nonzero(found) == 6
 
 
 def test_header_differences_names_changed_and_absent_keywords() -> None:
@@ -80,6 +81,14 @@ def test_header_differences_names_changed_and_absent_keywords() -> None:
 def test_header_differences_of_chosen_keywords() -> None:
     ours, theirs = fits.Header([("A", 1), ("B", 1)]), fits.Header([("A", 2), ("B", 2)])
     assert header_differences(ours, theirs, keywords=["B"]) == ["B: 1 != 2"]
+
+
+def test_measured_keywords_may_differ_by_rounding_to_single_precision() -> None:
+    ours, theirs = (
+        fits.Header([("SKY", 2.0), ("A", 2.0)]),
+        fits.Header([("SKY", 2.0 + 1e-7), ("A", 2.0 + 1e-7)]),
+    )
+    assert [text[:3] for text in header_differences(ours, theirs, measured=("SKY",))] == ["A: "]
 
 
 def _table(**columns: list[float]) -> fits.FITS_rec:
