@@ -61,7 +61,7 @@ def _dask_config() -> dict[str, object]:
 
 
 def _start_local(spec: ClusterSpec) -> LocalCluster:
-    """Workers on this machine, without a dashboard."""
+    """Workers on this machine; any free port serves their metrics, so that several runs go side by side."""
     layout = plan_layout(spec.cores, spec.memory_bytes, processes=spec.kind == "processes")
     environment = {**THREAD_ENVIRONMENT, CACHE_VARIABLE: str(kernel_cache_folder())}
     is_nannied = spec.kind == "processes"
@@ -70,7 +70,7 @@ def _start_local(spec: ClusterSpec) -> LocalCluster:
         threads_per_worker=layout.n_threads,
         memory_limit=layout.memory_bytes if is_nannied else 0,
         processes=is_nannied,
-        dashboard_address=None,
+        dashboard_address=":0",
         local_directory=spec.scratch_folder,
         **({"env": environment} if is_nannied else {}),
     )

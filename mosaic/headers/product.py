@@ -38,6 +38,8 @@ class HeaderSource:
     """Index of its ERR extension, if any."""
     dq: int | None = None
     """Index of its DQ extension, if any."""
+    sky: float | None = None
+    """Sky of the chip as this run found it, native units: takes the place of its MDRIZSKY."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,9 @@ class HeaderReader(Sequence[ChipHeaders]):
         source = self._sources[index]
         headers = self._read_file(source.path)
         sci = headers[source.sci]
+        if source.sky is not None:
+            sci = sci.copy()
+            sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
         err = sci if source.err is None else headers[source.err]
         dq = sci if source.dq is None else headers[source.dq]
         return ChipHeaders(headers[0], sci, err, dq)

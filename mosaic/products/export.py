@@ -99,7 +99,7 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
     final = step == "final"
     facts = []
     for exposure in exposures:
-        sources = _header_sources(exposure)
+        sources = _header_sources(job, exposure)
         for chip in exposure.chips:
             ratio = frame.layer.grid.scale_arcsec / chip.idcscale_arcsec
             if final and settings.final_wht_type != "EXP":
@@ -126,14 +126,18 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
     return facts
 
 
-def _header_sources(exposure: Exposure) -> dict[int, HeaderSource]:
+def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
     """Where the headers of the chips of an exposure are, by EXTVER."""
     path = exposure.chips[0].sci.path
     with fits.open(path, memmap=False) as hdul:
         places = {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdul)}
     return {
         chip.extver: HeaderSource(
-            path, chip.hdu_index, places.get(("ERR", chip.extver)), places.get(("DQ", chip.extver))
+            path,
+            chip.hdu_index,
+            places.get(("ERR", chip.extver)),
+            places.get(("DQ", chip.extver)),
+            job.sky[chip.name].background,
         )
         for chip in exposure.chips
     }
