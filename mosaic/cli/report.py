@@ -44,9 +44,8 @@ def format_summary(result: Summary) -> Iterator[str]:
 
 
 def format_timings(timings: Sequence[tuple[str, float, str]]) -> Iterator[str]:
-    """Table of steps and elapsed times, steps that did not run included, and the total."""
-    yield f"{'Step':24s} {'Elapsed time':>12s}"
+    """Table of steps, those that did not run included: work summed over all cores, total by the clock."""
+    yield f"{'Step':24s} {'All cores':>12s}"
     for step, seconds, note in timings:
-        yield f"{step:24s} {seconds:10.2f} s{f'  ({note})' if note else ''}"
-    if not any(step == "Total" for step, _, _ in timings):
-        yield f"{'Total':24s} {sum(seconds for _, seconds, _ in timings):10.2f} s"
+        label = "Total (wall clock)" if step == "Total" else step
+        yield f"{label:24s} {seconds:10.2f} s{f'  ({note})' if note else ''}"

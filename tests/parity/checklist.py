@@ -277,7 +277,7 @@ def _blots(c: Context) -> Iterator[Row]:
         else:
             # Positions are held in float32, 2.4e-4 px apart beyond 2048: where the two WCS libraries fall
             # on either side of a rounding edge, beside a bright core, more than that is seen.
-            passed = over <= np.ceil(2e-6 * found.n)
+            passed = over <= int(np.ceil(2e-6 * found.n))
             rows.append(
                 Row(12, "blt", "5e-6 of the largest within 3 px + 1e-3 e-; 2e-6 px", text, bool(passed))
             )
