@@ -90,7 +90,11 @@ class FakeResult:
     """Result of a run that did nothing."""
 
     products: tuple[Path, ...] = (Path("out_drc.fits"),)
-    timings: tuple[tuple[str, float, str], ...] = (("Initialization", 1.25, ""), ("Blot", 0.0, "skipped"))
+    timings: tuple[tuple[str, float, str], ...] = (
+        ("Initialization", 1.25, ""),
+        ("Blot", 0.0, "skipped"),
+        ("Total", 1.5, ""),
+    )
     rejected: tuple[Exception, ...] = ()
     peak_memory_bytes: int = 412 * 2**20
 

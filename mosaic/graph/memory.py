@@ -18,8 +18,9 @@ INTERVAL_S = 0.2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
-_LARGE_BYTES = 1 << 18
-"""Arrays from this size on live in mappings of their own."""
+_LARGE_BYTES = 1 << 25
+"""Arrays from this size on live in mappings of their own. A lower limit costs more in page faults (256 KiB:
+15 s of system time on four full frames, against 4 s) than it saves in memory (15 MiB)."""
 
 
 def bound_allocator() -> None:
@@ -34,7 +35,7 @@ def bound_allocator() -> None:
         return
     for parameter, value in (
         (_M_MMAP_THRESHOLD, _LARGE_BYTES),
-        (_M_TRIM_THRESHOLD, _LARGE_BYTES),
+        (_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES),
         (_M_ARENA_MAX, 2),
     ):
         library.mallopt(parameter, value)
