@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from mosaic.exposure.catalogue import Catalogue, read_catalogue
 from mosaic.exposure.model import Chip
 from mosaic.geometry.frames import resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
-from mosaic.graph.driver import Backend, Driver, SerialBackend, finished_tasks, plan_tasks
+from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
 from mosaic.graph.folder import lock_folder, open_folder
 from mosaic.graph.job import Job
 from mosaic.graph.memory import MemoryWatch, bound_allocator
@@ -209,7 +209,7 @@ def _drizzle_catalogue(
         with _open_backend(options, budget, job, observer) as backend:
             Driver(job, backend, budget.limits, clock).run(tasks, done)
         finishing = time.perf_counter()
-        products = export_products(job, names) if made.settings.driz_combine else []
+        products = export_products(job, names, min(4, budget.n_exports)) if made.settings.driz_combine else []
         if not made.settings.clean:
             products += export_intermediates(job, names)
         products += write_cleaned(job, names)
@@ -279,7 +279,7 @@ def _budget(made: Plan, options: RunOptions) -> Budget:
         made,
         granted_bytes=options.memory,
         cores=options.cores,
-        separate_processes=options.scheduler == "processes",
+        separate_processes=options.scheduler not in {"threads", "serial"},
     )
 
 
@@ -305,10 +305,7 @@ def _require_disk(folder: Path, budget: Budget) -> None:
 
 @contextmanager
 def _open_backend(options: RunOptions, budget: Budget, job: Job, observer: Observer) -> Iterator[Backend]:
-    # The composition root of a run: the cluster package knows where workers come from.
-    from cluster.connect import open_client  # noqa: PLC0415
-    from cluster.spec import ClusterSpec  # noqa: PLC0415
-    from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
+    # The composition root of a run: only here are the packages of workers and clusters known.
     from workers.warmup import ensure_compiled  # noqa: PLC0415
 
     if not options.is_cluster and ensure_compiled():
@@ -316,6 +313,14 @@ def _open_backend(options: RunOptions, budget: Budget, job: Job, observer: Obser
     if options.scheduler == "serial":
         yield SerialBackend()
         return
+    if options.scheduler == "threads":
+        with closing(ThreadBackend(budget.n_parallel)) as threads:
+            yield threads
+        return
+    from cluster.connect import open_client  # noqa: PLC0415
+    from cluster.spec import ClusterSpec  # noqa: PLC0415
+    from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
+
     granted = options.model_copy(update={"cores": budget.n_parallel})
     with open_client(ClusterSpec.from_options(granted)) as client:
         yield DaskBackend(client, job.plan.digest)

@@ -21,6 +21,7 @@ from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.prepare import prepare_drops
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
@@ -152,6 +153,15 @@ def _warm_blot() -> int:
     return len(INTERPOLATORS)
 
 
+def _warm_prepare() -> int:
+    """Values and weights."""
+    value, weight = _plane(), _plane()
+    one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
+    flags = np.zeros((_NY, _NX), dtype=np.uint16)
+    prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
+    return 1
+
+
 def _warm_cosmic_rays() -> int:
     """Cosmic-ray identification."""
     out = np.zeros((_NY, _NX), dtype=np.uint8)
@@ -166,6 +176,7 @@ _WARMERS: Final[tuple[Callable[[], int], ...]] = (
     _warm_combine,
     _warm_statistics,
     _warm_cosmic_rays,
+    _warm_prepare,
 )
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """Windowed reads of pixels: one open and one positioned read per call, no header parsing.
 
 Covers plain FITS images, local or behind a URL, whose place the catalogue recorded in a
-`DataBlock`; compressed inputs were staged before. Keeps no state, so threads may share it.
+`DataBlock`; compressed inputs were staged before. Safe to call from several threads.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
+from mosaic.exposure.cache import BAND_ROWS, ROW_CACHE
 from mosaic.exposure.model import Chip, DataBlock
 from mosaic.exposure.storage import read_bytes
 from mosaic.types import FloatArray, Window
@@ -41,11 +43,27 @@ def read_rows(block: DataBlock, window: Window) -> NDArray[Any]:
     if block.offset < 0 or window.is_empty:
         shape = (max(0, window.y1 - window.y0), max(0, window.x1 - window.x0))
         return np.full(shape, block.constant, dtype=np.float32)
+    if ROW_CACHE.max_bytes == 0:
+        return _scaled(
+            np.ascontiguousarray(_read_band(block, window.y0, window.y1)[:, window.x0 : window.x1]), block
+        )
+    out = np.empty(window.shape_yx, dtype=np.dtype(_STORED[block.bitpix]).newbyteorder("="))
+    for y0 in range(window.y0 // BAND_ROWS * BAND_ROWS, window.y1, BAND_ROWS):
+        band = ROW_CACHE.get(
+            (block.path, block.offset, y0), partial(_read_band, block, y0, min(y0 + BAND_ROWS, ny))
+        )
+        first, last = max(y0, window.y0), min(y0 + BAND_ROWS, window.y1)
+        out[first - window.y0 : last - window.y0] = band[first - y0 : last - y0, window.x0 : window.x1]
+    return _scaled(out, block)
+
+
+def _read_band(block: DataBlock, y0: int, y1: int) -> NDArray[Any]:
+    """Full rows ``y0 <= y < y1`` as stored, in native byte order."""
     stored = np.dtype(_STORED[block.bitpix])
+    nx = block.shape_yx.nx
     row_bytes = nx * stored.itemsize
-    raw = read_bytes(block.path, block.offset + window.y0 * row_bytes, (window.y1 - window.y0) * row_bytes)
-    rows = np.frombuffer(raw, dtype=stored).reshape(-1, nx)[:, window.x0 : window.x1]
-    return _scaled(np.ascontiguousarray(rows, dtype=stored.newbyteorder("=")), block)
+    raw = read_bytes(block.path, block.offset + y0 * row_bytes, (y1 - y0) * row_bytes)
+    return np.frombuffer(raw, dtype=stored).reshape(-1, nx).astype(stored.newbyteorder("="))
 
 
 def read_science(chip: Chip, window: Window) -> FloatArray:

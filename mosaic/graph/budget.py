@@ -7,7 +7,7 @@ peak does not grow with the number of exposures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mosaic.errors import BudgetError
 from mosaic.graph.job import TaskLimits
@@ -33,8 +33,14 @@ BAND_BYTES_PER_PIXEL = 40
 TILE_BYTES_PER_PIXEL = 52
 """Accumulators, context and products of an output tile, and the chunk read back."""
 
-MEDIAN_BYTES_PER_PIXEL = 24
-"""Result of a median tile and its accumulators beside the stack."""
+MEDIAN_BYTES_PER_PIXEL = 56
+"""Result of a median tile, its accumulators and the planes of minmed beside the stack."""
+
+ROW_CACHE_BYTES = 512 * MIB
+"""Most that is kept of input rows, however much is granted."""
+
+STACK_CACHE_BYTES = 1024 * MIB
+"""Most that is kept of separate drizzles."""
 
 SMALLEST_TILE = 128
 BAND_PIXELS = 1 << 20
@@ -61,11 +67,17 @@ class Budget:
     """Disk the job folder takes at most, products not included."""
     product_bytes: int
     """Disk the products take."""
+    n_exports: int
+    """Products written at a time."""
+
+    cache_bytes: int
+    """Memory for input rows and separate drizzles that are kept for later use."""
 
     @property
     def peak_bytes(self) -> int:
         """Stated peak of all processes together, the compiler of a first run included."""
-        return max(self.base_bytes + self.n_parallel * self.task_bytes, COMPILE_BYTES)
+        work = self.base_bytes + self.n_parallel * self.task_bytes + self.cache_bytes
+        return max(work, COMPILE_BYTES)
 
 
 def choose_tile(wanted: int, granted_bytes: int) -> int:
@@ -74,6 +86,11 @@ def choose_tile(wanted: int, granted_bytes: int) -> int:
     while tile > SMALLEST_TILE and _final_bytes(tile, BAND_PIXELS) > granted_bytes - PROCESS_BYTES:
         tile //= 2
     return tile
+
+
+def _export_bytes(plan: Plan) -> int:
+    """A row of tiles and the band on its way to the file."""
+    return 2 * 4 * plan.final.tile * plan.final.grid.shape_yx.nx
 
 
 def _final_bytes(tile: int, band_pixels: int) -> int:
@@ -100,7 +117,7 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
         When not even one task at a time fits; names the smallest grant that does.
     """
     chip_bytes = max(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips) * CHIP_BYTES_PER_PIXEL
-    export_bytes = 2 * 4 * plan.final.tile * plan.final.grid.shape_yx.nx
+    export_bytes = _export_bytes(plan)
     floor = max(
         chip_bytes,
         export_bytes,
@@ -122,14 +139,33 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
         band_pixels=int(min(BAND_PIXELS, max(SMALLEST_BAND_PIXELS, room // (4 * BAND_BYTES_PER_PIXEL)))),
     )
     task_bytes = max(floor, _final_bytes(plan.final.tile, limits.band_pixels), _median_bytes(plan, limits))
+    base += int(n_parallel) * per_worker
+    spare = granted_bytes - base - int(n_parallel) * task_bytes
+    n_caches = int(n_parallel) if separate_processes else 1
+    limits = _with_caches(plan, limits, max(0, spare // n_caches), keep_stacks=not separate_processes)
     return Budget(
         granted_bytes,
         int(n_parallel),
         limits,
-        base + int(n_parallel) * per_worker,
+        base,
         task_bytes,
         _scratch_bytes(plan),
         _product_bytes(plan),
+        max(1, int(n_parallel) * task_bytes // export_bytes),
+        n_caches * (limits.row_cache_bytes + limits.stack_cache_bytes),
+    )
+
+
+def _with_caches(plan: Plan, limits: TaskLimits, spare: int, *, keep_stacks: bool) -> TaskLimits:
+    """Share what memory is left between the caches of a process, each up to what it can use."""
+    frame = plan.separate.grid.shape_yx
+    stacks = 10 * frame.ny * frame.nx * len(plan.exposures) if keep_stacks and plan.settings.median else 0
+    inputs = 6 * sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
+    stack_bytes = min(STACK_CACHE_BYTES, stacks, spare // 2)
+    return replace(
+        limits,
+        row_cache_bytes=int(min(ROW_CACHE_BYTES, inputs, spare - stack_bytes)),
+        stack_cache_bytes=int(stack_bytes),
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Protocol
 
 from mosaic.errors import PixelError, StoreError
@@ -74,7 +76,36 @@ class SerialBackend:
         return function(*arguments)
 
 
+class ThreadBackend:
+    """Runs tasks in threads of this process: the kernels leave the interpreter free.
+
+    Parameters
+    ----------
+    n_threads : int
+        Tasks at a time.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="mosaic")
+        self._done: SimpleQueue[Future[TaskRecord]] = SimpleQueue()
+        self.capacity = n_threads
+
+    def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
+        """Queue a task."""
+        del key
+        self._pool.submit(function, *arguments).add_done_callback(self._done.put)
+
+    def next_done(self) -> TaskRecord:
+        """Wait for any task."""
+        return self._done.get().result()
+
+    def close(self) -> None:
+        """Drop what has not started and wait for the rest."""
+        self._pool.shutdown(cancel_futures=True)
+
+
 _: type[Backend] = SerialBackend
+_also: type[Backend] = ThreadBackend
 
 
 def plan_tasks(job: Job) -> dict[str, list[Task]]:

@@ -6,15 +6,17 @@ for the separate drizzle, the cosmic-ray mask besides for the final one.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_err, read_science
-from mosaic.exposure.weights import input_weight
+from mosaic.exposure.reader import read_dq, read_err, read_science
+from mosaic.exposure.weights import exposure_scale, input_weight
 from mosaic.graph.job import Frame, Job, chip_task
-from mosaic.graph.store import read_mask
+from mosaic.graph.store import PackedMask, read_mask, read_packed
+from mosaic.kernels.prepare import prepare_drops
 from mosaic.steps.drizzle import DropWindow, drop_values
-from mosaic.types import BoolArray, FloatArray, Window
+from mosaic.types import FloatArray, Window
 
 
 def separate_drops(job: Job, index: int, window: Window, *, weights_only: bool = False) -> DropWindow:
@@ -31,34 +33,88 @@ def separate_drops(job: Job, index: int, window: Window, *, weights_only: bool =
     weights_only : bool
         Leave the values zero, where the chip is known to have no absent pixel: only weights are wanted.
     """
-    chip = job.plan.chips[index]
-    frame = job.separate
-    is_good = _unmasked(job, frame, index, window)
     if weights_only and job.is_all_finite(index):
-        value = np.zeros(window.shape_yx, dtype=np.float32)
+        sci = np.zeros(window.shape_yx, dtype=np.float32)
     else:
-        value = _values(job, frame, index, window)
-    weight = input_weight(
-        chip,
-        window,
-        is_good,
-        wht_type="EXP",
-        wt_scl=job.plan.settings.driz_sep_wt_scl,
-        sky=0.0,
-        scale_ratio=job.scale_ratio(frame, index),
+        sci = read_science(job.plan.chips[index], window)
+    return exposure_drops(
+        job, job.separate, index, window, sci=sci, wt_scl=job.plan.settings.driz_sep_wt_scl, hits=False
     )
-    return DropWindow(window, value, weight)
 
 
 def final_drops(job: Job, index: int, window: Window) -> DropWindow:
     """Pixels of a chip as the final drizzle takes them, with their variance when it is wanted."""
+    settings = job.plan.settings
+    sci = read_science(job.plan.chips[index], window)
+    if settings.final_wht_type == "EXP":
+        drops = exposure_drops(
+            job, job.final, index, window, sci=sci, wt_scl=settings.final_wt_scl, hits=settings.driz_cr
+        )
+    else:
+        drops = _varying_drops(job, index, window, sci)
+    return replace(drops, variance=_variance(job, index, window, sci)) if settings.final_err else drops
+
+
+def exposure_drops(
+    job: Job, frame: Frame, index: int, window: Window, *, sci: FloatArray, wt_scl: str | float, hits: bool
+) -> DropWindow:
+    """Values and weights where every good pixel of a chip weighs the same.
+
+    Parameters
+    ----------
+    job, frame, index, window
+        Which pixels, and where they go.
+    sci : FloatArray, shape of the window
+        Science pixels, native units.
+    wt_scl : str or float
+        Scale of the exposure-time weight.
+    hits : bool
+        Whether the cosmic-ray mask applies.
+    """
+    chip = job.plan.chips[index]
+    none = PackedMask(np.zeros((0, 0), dtype=np.uint8), window.x0 % 8)
+    is_static = job.plan.settings.static
+    static = read_packed(job.store, f"static/{job.group_of_chip[index]}", window) if is_static else none
+    found = read_packed(job.store, f"cosmic_rays/{chip_task(chip)}", window) if hits else none
+    value = np.empty(window.shape_yx, dtype=np.float32)
+    weight = np.empty_like(value)
+    sky = job.sky[chip.name].subtracted
+    prepare_drops(
+        sci,
+        read_dq(chip, window),
+        job.bad_bits(frame),
+        static.packed,
+        found.packed,
+        static.first_bit,
+        np.float32(0.0 if sky is None else sky),
+        np.float32(chip.gain),
+        np.float32(1.0 if chip.is_rate else 1.0 / chip.exptime_s),
+        np.float32(job.scale_ratio(frame, index) ** 2),
+        np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl)),
+        value,
+        weight,
+    )
+    return DropWindow(window, value, weight)
+
+
+def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> DropWindow:
+    """Values and weights of the final drizzle where each pixel weighs by its own error."""
     chip = job.plan.chips[index]
     frame = job.final
     settings = job.plan.settings
-    is_good = _unmasked(job, frame, index, window)
+    is_good = job.good_flags(index, window, frame.good_bits)
+    if settings.static:
+        is_good = is_good & ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
     if settings.driz_cr:
         is_good &= ~read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", window)
-    value = _values(job, frame, index, window)
+    value = drop_values(
+        sci,
+        sky=job.sky[chip.name].subtracted,
+        gain=chip.gain,
+        exptime_s=chip.exptime_s,
+        is_rate=chip.is_rate,
+        scale_ratio=job.scale_ratio(frame, index),
+    )
     weight = input_weight(
         chip,
         window,
@@ -68,43 +124,17 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
     )
-    variance = _variance(job, frame, index, window) if settings.final_err else None
-    return DropWindow(window, value, weight, variance)
+    return DropWindow(window, value, weight)
 
 
-def _unmasked(job: Job, frame: Frame, index: int, window: Window) -> BoolArray:
-    is_good = job.good_flags(index, window, frame.good_bits)
-    if job.plan.settings.static:
-        is_good = is_good & ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
-    return is_good
-
-
-def _values(job: Job, frame: Frame, index: int, window: Window) -> FloatArray:
-    chip = job.plan.chips[index]
-    return drop_values(
-        read_science(chip, window),
-        sky=job.sky[chip.name].subtracted,
-        gain=chip.gain,
-        exptime_s=chip.exptime_s,
-        is_rate=chip.is_rate,
-        scale_ratio=job.scale_ratio(frame, index),
-    )
-
-
-def _variance(job: Job, frame: Frame, index: int, window: Window) -> FloatArray:
+def _variance(job: Job, index: int, window: Window, sci: FloatArray) -> FloatArray:
     """Variance of the values: from ERR, else (no ERR or not positive) from photon and read noise."""
     chip = job.plan.chips[index]
-    model_e2 = np.abs(read_science(chip, window)) * np.float32(chip.to_electrons) + np.float32(
-        chip.read_noise_e**2
-    )
-    per_value = _value_per_electron(chip) * job.scale_ratio(frame, index) ** 2
+    model_e2 = np.abs(sci) * np.float32(chip.to_electrons) + np.float32(chip.read_noise_e**2)
+    per_value = job.scale_ratio(job.final, index) ** 2 / chip.exptime_s
     if chip.err is None:
         return np.ascontiguousarray(model_e2 * np.float32(per_value**2), dtype=np.float32)
     err_e = read_err(chip, window) * np.float32(chip.to_electrons)
     known = np.isfinite(err_e) & (err_e > 0)
     variance_e2 = np.where(known, err_e**2, model_e2)
     return np.ascontiguousarray(variance_e2 * np.float32(per_value**2), dtype=np.float32)
-
-
-def _value_per_electron(chip: Chip) -> float:
-    return 1.0 / chip.exptime_s

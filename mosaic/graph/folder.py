@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mosaic.errors import OutputError, PlanMismatchError
+from mosaic.exposure.cache import ROW_CACHE
 from mosaic.graph.job import Job, chip_task, open_job
 from mosaic.graph.plan import Plan
+from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
     create_array,
@@ -80,6 +82,8 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
     """
     forget_arrays()
     open_job.cache_clear()
+    STACK_CACHE.clear()
+    ROW_CACHE.resize(0)
     if restart:
         empty_folder(folder)
     if (folder / "plan.json").exists():

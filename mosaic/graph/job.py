@@ -39,6 +39,10 @@ class TaskLimits:
     """Bytes for the stack of a strip while combining."""
     band_pixels: int
     """Input pixels prepared at a time while drizzling."""
+    row_cache_bytes: int = 0
+    """Bytes for input rows that the process keeps."""
+    stack_cache_bytes: int = 0
+    """Bytes for separate drizzles that the process keeps between two phases."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,12 @@ class Job:
     def good_flags(self, index: int, window: Window, good_bits: int | None) -> BoolArray:
         """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
         return good_mask(read_dq(self.plan.chips[index], window) & self._kept_bits, good_bits)
+
+    def bad_bits(self, frame: Frame) -> np.uint16:
+        """Flags that mask a pixel in a drizzle step: neither good there nor among ``resetbits``."""
+        if frame.good_bits is None:
+            return np.uint16(0)
+        return np.uint16(int(self._kept_bits) & ~frame.good_bits & 0xFFFF)
 
     def model(self, frame: Frame, index: int) -> MapModel:
         """Map of a chip to a frame, as drizzling uses it."""

@@ -11,7 +11,7 @@ import psutil
 
 from mosaic.graph.progress import Observer
 
-INTERVAL_S = 0.2
+INTERVAL_S = 0.3
 """Time between samples."""
 
 
@@ -36,7 +36,7 @@ def bound_allocator() -> None:
     for parameter, value in (
         (_M_MMAP_THRESHOLD, _LARGE_BYTES),
         (_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES),
-        (_M_ARENA_MAX, 2),
+        (_M_ARENA_MAX, 1),
     ):
         library.mallopt(parameter, value)
 

@@ -184,6 +184,12 @@ def reach(shape: DropShape, scale_ratio: float) -> float:
     return float(kernel_half_width(shape.effective_kernel, shape.pixfrac, scale_ratio)) + 1.0
 
 
+def even_side(shape: ShapeYX, wanted: int) -> int:
+    """Side of a tile near `wanted` that divides the longer axis of a frame evenly: slivers cost the most."""
+    longest = max(shape)
+    return math.ceil(longest / math.ceil(longest / (1.1 * wanted)))
+
+
 def plan_layer(chips: tuple[Chip, ...], grid: OutputGrid, tile: int, drop: DropShape, halo: float) -> Layer:
     """Find which chips reach which tiles of a grid.
 
@@ -194,13 +200,13 @@ def plan_layer(chips: tuple[Chip, ...], grid: OutputGrid, tile: int, drop: DropS
     grid : OutputGrid
         Output frame.
     tile : int
-        Side of a tile, pixels.
+        Side of a tile, pixels; made a little smaller or up to a tenth larger where that avoids slivers.
     drop : DropShape
         Kernel and pixfrac, which decide how far a pixel reaches.
     halo : float
         Pixels around a tile that are worked on with it.
     """
-    layer = Layer(grid, tile, {})
+    layer = Layer(grid, even_side(grid.shape_yx, tile), {})
     found: dict[int, list[int]] = {}
     for index, chip in enumerate(chips):
         cells = ChipCells.from_map(build_map_model(chip.wcs, grid, 0), chip.shape_yx)

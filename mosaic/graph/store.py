@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from mosaic.errors import OutputError, StoreError
+from mosaic.exposure.cache import ROW_CACHE
 from mosaic.types import BoolArray, ShapeYX, Window
 
 MASK_BAND_ROWS = 256
@@ -152,10 +153,34 @@ def write_mask_rows(folder: str, name: str, y0: int, mask: BoolArray) -> str:
     )
 
 
+class PackedMask(NamedTuple):
+    """A window of a mask as it is stored."""
+
+    packed: NDArray[np.uint8]
+    """Bits along x from the lowest, shape (ny, n_bytes)."""
+    first_bit: int
+    """Bit of the first byte of a row that belongs to the first pixel of the window."""
+
+
 def read_mask(folder: str, name: str, window: Window) -> BoolArray:
-    """Read a window of a mask, True where the stored bit is set."""
+    """Read a window of a finished mask, True where the bit is set."""
+    packed, first_bit = read_packed(folder, name, window)
+    bits = np.unpackbits(packed, axis=1, bitorder="little")
+    return bits[:, first_bit : first_bit + window.x1 - window.x0].view(np.bool_)
+
+
+def read_packed(folder: str, name: str, window: Window) -> PackedMask:
+    """Read a window of a finished mask without unpacking it; its chunks may be kept in memory."""
     first = window.x0 // 8
     last = (window.x1 + 7) // 8
-    packed = np.asarray(open_array(folder, f"masks.zarr/{name}")[window.y0 : window.y1, first:last])
-    bits = np.unpackbits(packed, axis=1, bitorder="little", count=None)
-    return bits[:, window.x0 - 8 * first : window.x1 - 8 * first].view(np.bool_)
+    packed = np.empty((window.y1 - window.y0, last - first), dtype=np.uint8)
+    for y0 in range(window.y0 // MASK_BAND_ROWS * MASK_BAND_ROWS, window.y1, MASK_BAND_ROWS):
+        band = ROW_CACHE.get((f"{folder}/{name}", 0, y0), partial(_read_mask_band, folder, name, y0))
+        top, bottom = max(y0, window.y0), min(y0 + MASK_BAND_ROWS, window.y1)
+        packed[top - window.y0 : bottom - window.y0] = band[top - y0 : bottom - y0, first:last]
+    return PackedMask(packed, window.x0 - 8 * first)
+
+
+def _read_mask_band(folder: str, name: str, y0: int) -> NDArray[np.uint8]:
+    """One stored chunk of a mask, still packed."""
+    return np.asarray(open_array(folder, f"masks.zarr/{name}")[y0 : y0 + MASK_BAND_ROWS], dtype=np.uint8)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import psutil
 
 from mosaic.errors import MosaicError
+from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_science
@@ -22,6 +24,7 @@ from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
+from mosaic.graph.singles import STACK_CACHE, Stack
 from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_mask, write_chunk, write_mask_rows
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
@@ -30,6 +33,9 @@ from mosaic.steps.median import WeightSum, combine_stack, sum_weights
 from mosaic.steps.sky import SkyStatistic, measure_sky
 from mosaic.steps.static_mask import find_low_pixels
 from mosaic.types import FloatArray, Window
+
+STACK_BYTES_PER_PIXEL = 9
+"""Image, weight and mask of one exposure in a stack."""
 
 
 @dataclass(slots=True)
@@ -71,6 +77,8 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     """
     job = open_job(folder, digest)
     start = time.perf_counter()
+    if ROW_CACHE.max_bytes != limits.row_cache_bytes:
+        ROW_CACHE.resize(limits.row_cache_bytes)
     try:
         outcome = _PHASES[phase](job, task, limits)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -189,15 +197,28 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
     """Phase ``weights``: exact sums of the separate weight maps of every exposure on one tile."""
     layer = job.separate.layer
     tile = tile_of(task)
+    target = layer.window(tile)
     outcome = Outcome()
+    grouped = _exposures_of(job, layer.chips_of_tile[tile])
+    grown = _with_halo(job, target)
+    key = (job.plan.digest, task)
+    n_bytes = STACK_BYTES_PER_PIXEL * len(grouped) * grown.shape_yx.ny * grown.shape_yx.nx
+    if STACK_CACHE.reserve(key, n_bytes, limits.stack_cache_bytes):
+        stack = drizzle_stack(job, list(grouped.values()), grown, limits)
+        STACK_CACHE.put(key, stack)
+        inner = _inside(grown, target)
+        for exposure, weight in zip(grouped, stack.weights, strict=True):
+            sums = sum_weights(weight[inner], job.weight_unit(exposure))
+            outcome.facts[str(exposure)] = [sums.total, sums.count]
+        return outcome
     rows = max(1, limits.strip_bytes // (40 * layer.tile))
-    for exposure, chips in _exposures_of(job, layer.chips_of_tile[tile]).items():
-        unit = job.weight_unit(exposure)
+    for exposure, chips in grouped.items():
         parts = [
             sum_weights(
-                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32), unit
+                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32),
+                job.weight_unit(exposure),
             )
-            for strip in _strips(layer.window(tile), rows)
+            for strip in _strips(target, rows)
         ]
         outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
     return outcome
@@ -217,32 +238,48 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     if not job.combine_params.newmasks:
         grouped = {i: grouped.get(i, []) for i in range(len(job.plan.exposures))}
     outcome = Outcome()
-    halo = job.combine_params.halo
-    shape = layer.grid.shape_yx
-    frame_window = Window(0, shape.ny, 0, shape.nx)
     result = np.empty(target.shape_yx, dtype=np.float32)
-    per_row = (8 + 1) * (layer.tile + 2 * halo) * max(1, len(grouped))
-    rows = max(1, min(layer.tile, limits.strip_bytes // per_row) - 2 * halo)
     singles = _SingleStore(job, target) if keeps_singles(job) else None
+    held = STACK_CACHE.take((job.plan.digest, task))
+    rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
     for strip in _strips(target, rows):
-        grown = _grown(strip, halo, frame_window)
-        images = np.zeros((len(grouped), *grown.shape_yx), dtype=np.float32)
-        weights = np.zeros_like(images)
-        for k, chips in enumerate(grouped.values()):
-            single = drizzle_single(job, chips, grown, limits, weights_only=False)
-            images[k] = single.image()
-            weights[k] = single.weight
+        grown = _with_halo(job, strip)
+        stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
-        combined = combine_stack(images, weights, facts, job.combine_params, len(job.plan.exposures))
+        combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
         inner = _inside(grown, strip)
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[inner]
         if singles is not None:
-            singles.add(strip, list(grouped), images[:, *inner], weights[:, *inner])
+            singles.add(strip, list(grouped), stack.images[:, *inner], stack.weights[:, *inner])
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
     outcome.wrote("median", crc, result.nbytes)
     if singles is not None:
         singles.write(outcome)
     return outcome
+
+
+def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: TaskLimits) -> Stack:
+    """Drizzle exposures, each given by its chips, one by one onto a rectangle of the separate frame."""
+    images = np.empty((len(exposures), *grown.shape_yx), dtype=np.float32)
+    weights = np.empty_like(images)
+    for k, chips in enumerate(exposures):
+        single = drizzle_single(job, chips, grown, limits, weights_only=False)
+        images[k] = single.image()
+        weights[k] = single.weight
+    return Stack(images, weights)
+
+
+def _rows_of_strip(job: Job, n_exposures: int, limits: TaskLimits) -> int:
+    """Rows of a strip whose stack fits the allowance."""
+    halo, tile = job.combine_params.halo, job.separate.layer.tile
+    per_row = STACK_BYTES_PER_PIXEL * (tile + 2 * halo) * max(1, n_exposures)
+    return max(1, min(tile, limits.strip_bytes // per_row) - 2 * halo)
+
+
+def _with_halo(job: Job, window: Window) -> Window:
+    """A rectangle of the separate frame with the pixels around it that its median depends on."""
+    shape = job.separate.layer.grid.shape_yx
+    return _grown(window, job.combine_params.halo, Window(0, shape.ny, 0, shape.nx))
 
 
 def _inside(outer: Window, inner: Window) -> tuple[slice, slice]:
@@ -327,7 +364,7 @@ def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
     out = np.zeros(rows.shape_yx, dtype=np.float32)
     if box.is_empty:
         return out
-    image = np.ascontiguousarray(open_array(job.store, "median.zarr/median")[box.slices], dtype=np.float32)
+    image = read_median(job, box)
     ratio = job.scale_ratio(frame, index)
     INTERPOLATORS[s.blot_interp](
         image,
@@ -341,6 +378,24 @@ def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
         out,
     )
     return out
+
+
+def read_median(job: Job, box: Window) -> FloatArray:
+    """A rectangle of the finished median; its tiles may be kept in memory, for bands need them in turn."""
+    layer = job.separate.layer
+    image = np.zeros(box.shape_yx, dtype=np.float32)
+    for tile in layer.tiles_in(box):
+        if tile not in layer.chips_of_tile:
+            continue
+        window = layer.window(tile)
+        part = window.intersect(box)
+        chunk = ROW_CACHE.get((f"{job.store}/median", 0, tile), partial(_read_median_tile, job, window))
+        image[_inside(box, part)] = chunk[_inside(window, part)]
+    return image
+
+
+def _read_median_tile(job: Job, window: Window) -> FloatArray:
+    return np.asarray(open_array(job.store, "median.zarr/median")[window.slices], dtype=np.float32)
 
 
 def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:

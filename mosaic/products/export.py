@@ -42,8 +42,8 @@ class _ErrorPlane:
         return err
 
 
-def export_products(job: Job, names: ProductNames) -> list[Path]:
-    """Write the final products of a finished job.
+def export_products(job: Job, names: ProductNames, n_parallel: int = 1) -> list[Path]:
+    """Write the final products of a finished job, `n_parallel` files at a time.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def export_products(job: Job, names: ProductNames) -> list[Path]:
     if settings.final_err:
         planes["err"] = _ErrorPlane(TiledPlane(job, "final", "mosaic.zarr/var", "var"))
     headers = build_product_headers(product_facts(job, names))
-    return write_products(names, headers, planes, build=settings.build)
+    return write_products(names, headers, planes, build=settings.build, n_parallel=n_parallel)
 
 
 def product_facts(job: Job, names: ProductNames) -> ProductFacts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,7 @@ def write_products(
     build: bool,
     checksum: bool = False,
     band_rows: int | None = None,
+    n_parallel: int = 1,
 ) -> list[Path]:
     """Write the products of a run.
 
@@ -130,6 +132,8 @@ def write_products(
         each image, HDRTAB after the science image.
     checksum, band_rows
         As for `write_image`.
+    n_parallel : int
+        Files written at a time; each takes a band of its own.
 
     Returns
     -------
@@ -153,7 +157,7 @@ def write_products(
             (names.path(names.simple(kind)), [image], headers.hdrtab if kind == "sci" else None)
             for kind, image in images.items()
         ]
-    _write_files(jobs, checksum=checksum, band_rows=band_rows)
+    _write_files(jobs, checksum=checksum, band_rows=band_rows, n_parallel=n_parallel)
     return [path for path, _images, _table in jobs]
 
 
@@ -162,6 +166,7 @@ def _write_files(
     *,
     checksum: bool,
     band_rows: int | None,
+    n_parallel: int = 1,
 ) -> None:
     """Write files under temporary names, then rename them all; on any error none remains."""
     tables = [_table_bytes(table, checksum=checksum) for _path, _images, table in jobs]
@@ -169,14 +174,17 @@ def _write_files(
         # A header takes a few blocks; 1 MiB stands for all of them.
         require_space(path, sum(map(_data_bytes, images)) + len(table_bytes) + 2**20)
     with ExitStack() as stack:
-        partials = []
-        for (path, images, _table), table_bytes in zip(jobs, tables, strict=True):
-            partial = stack.enter_context(PartialFile(path))
+        partials = [stack.enter_context(PartialFile(path)) for path, _images, _table in jobs]
+
+        def fill(number: int) -> None:
+            images, table_bytes = jobs[number][1], tables[number]
             for image in images:
                 has_more = bool(table_bytes) or len(images) > 1
-                _write_hdu(partial, image, extend=has_more, checksum=checksum, band_rows=band_rows)
-            partial.write(table_bytes)
-            partials.append(partial)
+                _write_hdu(partials[number], image, extend=has_more, checksum=checksum, band_rows=band_rows)
+            partials[number].write(table_bytes)
+
+        with ThreadPoolExecutor(n_parallel) as pool:
+            list(pool.map(fill, range(len(jobs))))
         for partial, (_path, images, _table), table_bytes in zip(partials, jobs, tables, strict=True):
             partial.close()
             _verify(partial, images, n_tables=bool(table_bytes))

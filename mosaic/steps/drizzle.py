@@ -150,12 +150,13 @@ def drop_values(
 
     Single precision throughout, in the order of the system replaced, so that values agree to its last bits.
     """
-    value = sci - np.float32(sky) if sky is not None else sci
+    value = sci - np.float32(0.0 if sky is None else sky)
     if gain != 1.0:
-        value = value * np.float32(gain)
+        value *= np.float32(gain)
     if not is_rate:
-        value = value * np.float32(1.0 / exptime_s)
-    return np.ascontiguousarray(value * np.float32(scale_ratio * scale_ratio), dtype=np.float32)
+        value *= np.float32(1.0 / exptime_s)
+    value *= np.float32(scale_ratio * scale_ratio)
+    return value
 
 
 def good_pixels(*masks: BoolArray) -> BoolArray:

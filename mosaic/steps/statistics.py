@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.errors import ParameterError
-from mosaic.kernels.clipstats import fill_histogram, moments_within, range_within, select_within
+from mosaic.kernels.clipstats import fill_histogram, moments_within, order_statistic, range_within
 from mosaic.types import FloatArray
 
 _TINY = np.float32(10.0) * np.finfo(np.float32).eps
@@ -95,16 +95,19 @@ def image_statistics(
     if statistic == "mean":
         return ClippedStatistics(n, float(mean), float(stddev), float(mean), 0)
     if statistic == "median":
-        return ClippedStatistics(n, float(mean), float(stddev), _median(values, low, high), 0)
+        return ClippedStatistics(n, float(mean), float(stddev), _median(values, low, high, n), 0)
     counts, start, width = _histogram(values, low, high, float(binwidth * stddev))
     value = (_mode if statistic == "mode" else _midpoint)(counts, start, width)
     return ClippedStatistics(n, float(mean), float(stddev), value, len(counts))
 
 
-def _median(values: FloatArray, low: np.float32, high: np.float32) -> float:
-    selected = np.empty_like(values)
-    count = select_within(values, low, high, selected)
-    return float(np.median(selected[:count], overwrite_input=True))
+def _median(values: FloatArray, low: np.float32, high: np.float32, n: int) -> float:
+    """Median of the `n` values within the limits; of an even number the float32 mean of the middle two."""
+    upper = np.float32(order_statistic(values, low, high, n // 2))
+    if n % 2 == 1:
+        return float(upper)
+    lower = np.float32(order_statistic(values, low, high, n // 2 - 1))
+    return float(np.mean(np.array([lower, upper])))
 
 
 def _histogram(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic.kernels.clipstats import fill_histogram, moments_within, range_within, select_within
+from mosaic.kernels.clipstats import fill_histogram, moments_within, order_statistic, range_within
 
 
 def _values(size: int, seed: int = 6) -> np.ndarray:
@@ -59,8 +59,10 @@ def test_histogram_counts_the_values_from_its_start_on() -> None:
     np.testing.assert_array_equal(counts, expected)
 
 
-def test_selection_keeps_the_order_and_includes_the_limits() -> None:
-    values = np.array([3.0, 1.0, np.nan, 5.0, 2.0, 4.0], dtype=np.float32)
-    selected = np.zeros_like(values)
-    count = select_within(values, np.float32(2.0), np.float32(4.0), selected)
-    np.testing.assert_array_equal(selected[:count], [3.0, 2.0, 4.0])
+def test_order_statistics_are_those_of_the_sorted_values_within() -> None:
+    rng = np.random.default_rng(8)
+    values = np.concatenate([rng.normal(0.0, 3.0, 501), [0.0, -0.0, 1e-42, -1e30, 1e30]]).astype(np.float32)
+    low, high = np.float32(-4.0), np.float32(5.0)
+    inside = np.sort(values[(values >= low) & (values <= high)])
+    for rank in (0, 1, 77, inside.size // 2, inside.size - 1):
+        assert order_statistic(values, low, high, rank) == inside[rank]

@@ -1,0 +1,56 @@
+"""The one-pass preparation gives the bits of the step-by-step one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mosaic.kernels.prepare import prepare_drops
+from mosaic.steps.drizzle import drop_values
+
+
+@pytest.mark.parametrize(
+    ("has_static", "has_hits"), [(False, False), (True, False), (False, True), (True, True)]
+)
+@pytest.mark.parametrize("first_bit", [0, 5])
+@pytest.mark.parametrize("is_rate", [False, True])
+def test_one_pass_equals_the_steps(
+    *, has_static: bool, has_hits: bool, first_bit: int, is_rate: bool
+) -> None:
+    rng = np.random.default_rng(12)
+    shape = (23, 61)
+    sci = rng.normal(50.0, 400.0, shape).astype(np.float32)
+    sci[3, 7] = np.nan
+    dq = rng.choice(np.array([0, 16, 64, 4096, 32768 | 16], dtype=np.uint16), shape)
+    bad_bits = np.uint16(0xFFFF & ~(64 | 4096))
+    static, hits = (rng.random((23, 61 + first_bit)) < 0.2 for _ in range(2))
+    none = np.zeros((0, 0), dtype=np.uint8)
+    packed = [
+        np.packbits(mask, axis=1, bitorder="little") if wanted else none
+        for mask, wanted in ((static, has_static), (hits, has_hits))
+    ]
+    value, weight = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+    sky, gain, exptime_s, ratio, level = 41.3, 1.7, 503.0, 0.83, np.float32(503.0)
+    prepare_drops(
+        sci,
+        dq,
+        bad_bits,
+        packed[0],
+        packed[1],
+        first_bit,
+        np.float32(sky),
+        np.float32(gain),
+        np.float32(1.0 if is_rate else 1.0 / exptime_s),
+        np.float32(ratio**2),
+        level,
+        value,
+        weight,
+    )
+    expected = drop_values(sci, sky=sky, gain=gain, exptime_s=exptime_s, is_rate=is_rate, scale_ratio=ratio)
+    np.testing.assert_array_equal(value, expected)
+    good = (dq & bad_bits) == 0
+    if has_static:
+        good &= ~static[:, first_bit:]
+    if has_hits:
+        good &= ~hits[:, first_bit:]
+    np.testing.assert_array_equal(weight, np.where(good, level, np.float32(0.0)))
