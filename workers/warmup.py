@@ -21,7 +21,7 @@ from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
-from mosaic.kernels.prepare import prepare_drops
+from mosaic.kernels.prepare import finish_sums, prepare_drops
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
@@ -154,12 +154,13 @@ def _warm_blot() -> int:
 
 
 def _warm_prepare() -> int:
-    """Values and weights."""
+    """Values and weights, and what becomes of their sums."""
     value, weight = _plane(), _plane()
     one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
     flags = np.zeros((_NY, _NX), dtype=np.uint16)
+    finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
-    return 1
+    return 2
 
 
 def _warm_cosmic_rays() -> int:

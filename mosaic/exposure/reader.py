@@ -63,7 +63,11 @@ def _read_band(block: DataBlock, y0: int, y1: int) -> NDArray[Any]:
     nx = block.shape_yx.nx
     row_bytes = nx * stored.itemsize
     raw = read_bytes(block.path, block.offset + y0 * row_bytes, (y1 - y0) * row_bytes)
-    return np.frombuffer(raw, dtype=stored).reshape(-1, nx).astype(stored.newbyteorder("="))
+    rows = np.frombuffer(raw, dtype=stored).reshape(-1, nx)
+    native = stored.newbyteorder("=")
+    if isinstance(raw, memoryview) and stored != native:
+        return rows.byteswap(inplace=True).view(native)
+    return rows.astype(native)
 
 
 def read_science(chip: Chip, window: Window) -> FloatArray:

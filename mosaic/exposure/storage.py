@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import fsspec
+import numpy as np
 
 from mosaic.errors import MissingFileError, TruncatedFileError
 
@@ -49,7 +50,7 @@ def find_remote(pattern: str) -> list[str]:
     return sorted(str(system.unstrip_protocol(found)) for found in system.glob(name))
 
 
-def read_bytes(path: str, start: int, count: int) -> bytes | bytearray:
+def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:
     """Read `count` bytes from `start` (positioned, thread-safe).
 
     Raises
@@ -75,17 +76,17 @@ def _read_url(path: str, start: int, count: int) -> bytes:
     return cast("bytes", system.cat_file(name, start=start, end=start + count))
 
 
-def _read_local(path: str, start: int, count: int) -> bytearray:
-    buffer = bytearray(count)
-    view = memoryview(buffer)
+def _read_local(path: str, start: int, count: int) -> memoryview:
+    # An array of numpy is not filled with zeros first, as a bytearray would be.
+    view = np.empty(count, dtype=np.uint8).data
     descriptor = os.open(path, os.O_RDONLY)
     done = 0
     try:
         while done < count:
             n_read = os.preadv(descriptor, [view[done:]], start + done)
             if n_read == 0:
-                return bytearray(view[:done])
+                return view[:done]
             done += n_read
     finally:
         os.close(descriptor)
-    return buffer
+    return view

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mosaic.kernels.pixmap import MapModel, map_points
 from mosaic.types import ShapeYX, Window
 
-CELL = 32
+CELL = 16
 """Side of a lattice cell, chip pixels."""
 
 CURVATURE_MARGIN = 2.0

@@ -264,8 +264,7 @@ def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: T
     weights = np.empty_like(images)
     for k, chips in enumerate(exposures):
         single = drizzle_single(job, chips, grown, limits, weights_only=False)
-        images[k] = single.image()
-        weights[k] = single.weight
+        single.finish(images[k], weights[k])
     return Stack(images, weights)
 
 
@@ -420,12 +419,14 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     if context is not None:
         context.flush()
     factor = total_exptime(job) if settings.final_units == "counts" else 1.0
-    sci = tile_sum.image()
+    sci = np.empty(target.shape_yx, dtype=np.float32)
+    wht = np.empty_like(sci)
+    tile_sum.finish(sci, wht)
     uncovered = tile_sum.weight == 0.0
     if settings.final_fillval is not None:
         sci[uncovered] = settings.final_fillval
     sci = sci if factor == 1.0 else _scaled(sci, factor)
-    planes = {"sci": sci, "wht": tile_sum.weight.astype(np.float32)}
+    planes = {"sci": sci, "wht": wht}
     if settings.final_err:
         planes["var"] = _scaled(tile_sum.image_variance(), factor**2)
     for name, values in planes.items():

@@ -1,7 +1,8 @@
-"""Values and weights of a window of a chip in one pass, for weights that are the same for every good pixel.
+"""What comes before and after drizzling, each in one pass: values and weights in, weighted means out.
 
-Covers exposure-time weights. Other weights need the mask as an array and go through
-`mosaic.steps.drizzle.drop_values` and `mosaic.exposure.weights`, which give the same bits.
+`prepare_drops` covers weights that are the same for every good pixel (exposure time). Other weights need the
+mask as an array and go through `mosaic.steps.drizzle.drop_values` and `mosaic.exposure.weights`, which
+give the same bits.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.kernels._compile import kernel
-from mosaic.types import ByteArray, FloatArray
+from mosaic.types import ByteArray, DoubleArray, FloatArray
 
 
 @kernel
@@ -70,3 +71,23 @@ def prepare_drops(
                     masked |= hits[y, bit >> 3] >> (bit & 7)
                 if masked & 1:
                     weight_out[y, x] = np.float32(0.0)
+
+
+@kernel
+def finish_sums(
+    total: DoubleArray, weight: DoubleArray, image_out: FloatArray, weight_out: FloatArray
+) -> None:
+    """Divide sums by weights once and round to float32.
+
+    Parameters
+    ----------
+    total, weight : float64, shape (ny, nx)
+        Accumulators; where the weight is zero the total is kept as it is.
+    image_out, weight_out : float32, shape (ny, nx)
+        Weighted mean and weight.
+    """
+    for y in range(total.shape[0]):
+        for x in range(total.shape[1]):
+            w = weight[y, x]
+            image_out[y, x] = total[y, x] / w if w != 0.0 else total[y, x]
+            weight_out[y, x] = w

@@ -13,6 +13,7 @@ import numpy as np
 
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.prepare import finish_sums
 from mosaic.types import BoolArray, DoubleArray, FloatArray, IntArray, Window
 
 POINT_PIXFRAC = 0.001
@@ -62,11 +63,12 @@ class TileSum:
             np.zeros(shape, dtype=np.float64) if with_variance else _NO_PLANE,
         )
 
-    def image(self) -> FloatArray:
-        """Weighted mean, float32; the last masked or the initial value where the weight is zero."""
-        result = self.total.copy()
-        np.divide(self.total, self.weight, out=result, where=self.weight != 0.0)
-        return result.astype(np.float32)
+    def finish(self, image_out: FloatArray, weight_out: FloatArray) -> None:
+        """Write the weighted mean and the weight, both float32.
+
+        Where the weight is zero the mean holds the last masked or the initial value.
+        """
+        finish_sums(self.total, self.weight, image_out, weight_out)
 
     def image_variance(self) -> FloatArray:
         """Variance of the weighted mean, float32; NaN where the weight is zero."""
