@@ -21,7 +21,7 @@ from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
-from mosaic.kernels.prepare import finish_sums, prepare_drops
+from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
@@ -158,9 +158,10 @@ def _warm_prepare() -> int:
     value, weight = _plane(), _plane()
     one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
     flags = np.zeros((_NY, _NX), dtype=np.uint16)
+    select_usable(_plane(), flags, np.uint16(1), none, 0, np.empty(_NY * _NX, dtype=np.float32))
     finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
-    return 2
+    return 3
 
 
 def _warm_cosmic_rays() -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from mosaic.exposure.reader import read_dq, read_err, read_science
 from mosaic.exposure.weights import exposure_scale, input_weight
 from mosaic.graph.job import Frame, Job, chip_task
-from mosaic.graph.store import PackedMask, read_mask, read_packed
+from mosaic.graph.store import NO_MASK, PackedMask, read_mask, read_packed
 from mosaic.kernels.prepare import prepare_drops
 from mosaic.steps.drizzle import DropWindow, drop_values
 from mosaic.types import FloatArray, Window
@@ -72,7 +72,7 @@ def exposure_drops(
         Whether the cosmic-ray mask applies.
     """
     chip = job.plan.chips[index]
-    none = PackedMask(np.zeros((0, 0), dtype=np.uint8), window.x0 % 8)
+    none = PackedMask(NO_MASK, window.x0 % 8)
     is_static = job.plan.settings.static
     static = read_packed(job.store, f"static/{job.group_of_chip[index]}", window) if is_static else none
     found = read_packed(job.store, f"cosmic_rays/{chip_task(chip)}", window) if hits else none
@@ -82,7 +82,7 @@ def exposure_drops(
     prepare_drops(
         sci,
         read_dq(chip, window),
-        job.bad_bits(frame),
+        job.bad_bits(frame.good_bits),
         static.packed,
         found.packed,
         static.first_bit,

@@ -137,11 +137,11 @@ class Job:
         """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
         return good_mask(read_dq(self.plan.chips[index], window) & self._kept_bits, good_bits)
 
-    def bad_bits(self, frame: Frame) -> np.uint16:
-        """Flags that mask a pixel in a drizzle step: neither good there nor among ``resetbits``."""
-        if frame.good_bits is None:
+    def bad_bits(self, good_bits: int | None) -> np.uint16:
+        """Flags that mask a pixel: neither good nor among ``resetbits``; None: flags are ignored."""
+        if good_bits is None:
             return np.uint16(0)
-        return np.uint16(int(self._kept_bits) & ~frame.good_bits & 0xFFFF)
+        return np.uint16(int(self._kept_bits) & ~good_bits & 0xFFFF)
 
     def model(self, frame: Frame, index: int) -> MapModel:
         """Map of a chip to a frame, as drizzling uses it."""

@@ -153,6 +153,10 @@ def write_mask_rows(folder: str, name: str, y0: int, mask: BoolArray) -> str:
     )
 
 
+NO_MASK = np.zeros((0, 0), dtype=np.uint8)
+"""A packed mask that masks nothing."""
+
+
 class PackedMask(NamedTuple):
     """A window of a mask as it is stored."""
 

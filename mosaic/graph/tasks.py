@@ -19,20 +19,23 @@ from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_science
+from mosaic.exposure.reader import read_dq, read_science
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.singles import STACK_CACHE, Stack
-from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_mask, write_chunk, write_mask_rows
+from mosaic.graph.store import MASK_BAND_ROWS, NO_MASK, open_array, read_packed, write_chunk, write_mask_rows
 from mosaic.kernels.blot import INTERPOLATORS
+from mosaic.kernels.prepare import select_usable
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
 from mosaic.steps.sky import SkyStatistic, measure_sky
 from mosaic.steps.static_mask import find_low_pixels
 from mosaic.types import FloatArray, Window
+
+_NO_PIXELS = np.empty(0, dtype=np.float32)
 
 STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
@@ -109,13 +112,12 @@ def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     chip = job.plan.chips[index]
     settings = job.plan.settings
     sci = read_science(chip, _whole(chip))
-    finite = np.isfinite(sci)
-    usable = finite & job.good_flags(index, _whole(chip), job.final.good_bits)
+    flags = read_dq(chip, _whole(chip))
+    n_usable, n_not_finite = select_usable(
+        sci, flags, job.bad_bits(job.final.good_bits), NO_MASK, 0, _NO_PIXELS
+    )
     outcome = Outcome(bytes_read=sci.nbytes + sci.size * 2)
-    outcome.facts = {
-        "n_usable": int(np.count_nonzero(usable)),
-        "n_not_finite": int(sci.size - np.count_nonzero(finite)),
-    }
+    outcome.facts = {"n_usable": int(n_usable), "n_not_finite": int(n_not_finite)}
     if settings.static:
         low = find_low_pixels(sci, settings.static_sig)
         outcome.facts |= {"threshold": low.threshold, "n_low": int(np.count_nonzero(low.is_low))}
@@ -144,11 +146,16 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     s = job.plan.settings
     window = _whole(chip)
     sci = read_science(chip, window)
-    is_good = job.good_flags(index, window, parse_bits(s.sky_bits))
-    if s.static and s.use_static:
-        is_good &= ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
+    is_static = s.static and s.use_static
+    static = (
+        read_packed(job.store, f"static/{job.group_of_chip[index]}", window).packed if is_static else NO_MASK
+    )
+    usable = np.empty(sci.size, dtype=np.float32)
+    n_usable, _ = select_usable(
+        sci, read_dq(chip, window), job.bad_bits(parse_bits(s.sky_bits)), static, 0, usable
+    )
     how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
-    value = measure_sky(sci, is_good, how)
+    value = measure_sky(usable[:n_usable], how)
     return Outcome(bytes_read=sci.nbytes + sci.size * 2, facts={"chip": chip.name, "sky": value})
 
 

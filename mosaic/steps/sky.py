@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mosaic.errors import ParameterError
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.steps.statistics import image_statistics
-from mosaic.types import BoolArray, FloatArray
+from mosaic.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +46,16 @@ class SkyLevel:
     """Value used as background in noise models."""
 
 
-def measure_sky(sci: FloatArray, is_good: BoolArray, how: SkyStatistic) -> float | None:
+def measure_sky(values: FloatArray, how: SkyStatistic) -> float | None:
     """Measure the sky of one chip; None when too few pixels are left.
 
     Parameters
     ----------
-    sci : FloatArray, shape (ny, nx)
-        Science pixels, native units.
-    is_good : BoolArray, shape (ny, nx)
-        Pixels that may be used; non-finite ones are left out besides.
+    values : FloatArray, shape (n,)
+        Finite, unmasked science pixels, native units.
     how : SkyStatistic
         Statistic, limits and clipping.
     """
-    values = sci[is_good & np.isfinite(sci)]
     found = image_statistics(
         values,
         how.statistic,
