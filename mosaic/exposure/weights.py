@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic.errors import MetadataError, ParameterError, PixelError
-from mosaic.exposure.dq import good_mask
+from mosaic.errors import MetadataError, ParameterError
 from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_dq, read_err, read_rows
+from mosaic.exposure.reader import read_err, read_rows
 from mosaic.types import BoolArray, FloatArray, Window
-
-_BAND_ROWS = 512
 
 
 def input_weight(
@@ -85,28 +82,6 @@ def exposure_scale(exptime_s: float, wt_scl: str | float) -> float:
         except ValueError as error:
             raise ParameterError(f"wt_scl={wt_scl!r} is unknown; give exptime, expsq or a number") from error
     return float(wt_scl)
-
-
-def check_usable_pixels(chip: Chip, good_bits: int | None) -> int:
-    """Count the pixels of a chip whose flags are all good, by bands of rows.
-
-    Raises
-    ------
-    PixelError
-        When there is none.
-    """
-    ny, nx = chip.shape_yx
-    if chip.dq is None or good_bits is None:
-        return ny * nx
-    count = 0
-    for y0 in range(0, ny, _BAND_ROWS):
-        band = Window(y0, min(ny, y0 + _BAND_ROWS), 0, nx)
-        count += int(np.count_nonzero(good_mask(read_dq(chip, band), good_bits)))
-    if count == 0:
-        problem = f"no usable pixel: all {ny * nx} are flagged beyond the good bits {good_bits}"
-        remedy = "allow more bits or remove it from the list"
-        raise PixelError(chip.rootname, problem, remedy, f"sci,{chip.extver}")
-    return count
 
 
 def _error_weight(chip: Chip, window: Window) -> FloatArray:

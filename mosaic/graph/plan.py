@@ -20,6 +20,7 @@ from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph import codec
+from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
 from mosaic.kernels.drizzle import kernel_half_width
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape
@@ -28,7 +29,7 @@ from mosaic.types import ShapeYX, Window
 FORMAT = 1
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
 
-BLOT_MARGIN = 10.0
+BLOT_MARGIN = 2.0 + max(interpolator_halo(name) for name in INTERPOLATORS)
 """Pixels of the median around a mapped position that any interpolator can reach, with room to spare."""
 
 

@@ -267,11 +267,14 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
 
 def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: TaskLimits) -> Stack:
     """Drizzle exposures, each given by its chips, one by one onto a rectangle of the separate frame."""
+    fill = job.plan.settings.driz_sep_fillval
     images = np.empty((len(exposures), *grown.shape_yx), dtype=np.float32)
     weights = np.empty_like(images)
     for k, chips in enumerate(exposures):
         single = drizzle_single(job, chips, grown, limits, weights_only=False)
         single.finish(images[k], weights[k])
+        if fill is not None:
+            images[k][weights[k] == 0.0] = fill
     return Stack(images, weights)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
 from mosaic.kernels.prepare import finish_sums
-from mosaic.types import BoolArray, DoubleArray, FloatArray, IntArray, Window
+from mosaic.types import DoubleArray, FloatArray, IntArray, Window
 
 POINT_PIXFRAC = 0.001
 """Drops this small or smaller are points."""
@@ -159,11 +159,3 @@ def drop_values(
         value *= np.float32(1.0 / exptime_s)
     value *= np.float32(scale_ratio * scale_ratio)
     return value
-
-
-def good_pixels(*masks: BoolArray) -> BoolArray:
-    """Pixels that every mask calls good."""
-    result = masks[0].copy()
-    for mask in masks[1:]:
-        result &= mask
-    return result

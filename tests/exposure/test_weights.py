@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from mosaic.errors import MetadataError, ParameterError, PixelError
+from mosaic.errors import MetadataError, ParameterError
 from mosaic.exposure.catalogue import read_catalogue
 from mosaic.exposure.model import Chip
-from mosaic.exposure.weights import check_usable_pixels, input_weight
+from mosaic.exposure.weights import input_weight
 from mosaic.types import BoolArray, Window
 from tests.support.exposures import default_settings, write_exposure
 
@@ -168,17 +168,3 @@ def test_ivm_without_any_noise_is_refused(path: Path) -> None:
 def test_unknown_weights_are_refused(path: Path, mask: BoolArray, kind: str, wt_scl: Any) -> None:
     with pytest.raises(ParameterError, match="is unknown"):
         input_weight(_chip(path), WINDOW, mask, kind, wt_scl)
-
-
-def test_usable_pixels_are_counted_and_none_is_an_error(tmp_path: Path) -> None:
-    def edit(hdul: fits.HDUList) -> None:
-        hdul["DQ", 1].data[:] = 4
-        hdul["DQ", 1].data[3, 5:9] = 0
-
-    chip = _chip(write_exposure(tmp_path / "a_flc.fits", shape_yx=(600, 20), edit=edit))
-    assert check_usable_pixels(chip, 0) == 4
-    assert check_usable_pixels(chip, 4) == 12000
-    assert check_usable_pixels(chip, None) == 12000
-    chip = replace(chip, shape_yx=chip.shape_yx._replace(ny=3))
-    with pytest.raises(PixelError, match=r"a\[sci,1\]: no usable pixel: all 60 are flagged"):
-        check_usable_pixels(chip, 16)

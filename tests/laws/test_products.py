@@ -132,3 +132,14 @@ def test_cost_follows_the_footprint(tmp_path: Path) -> None:
     # No tile has to do with both pointings.
     for chips in layer.chips_of_tile.values():
         assert len({Path(plan.chips[chip].path).parent for chip in chips}) == 1
+
+
+def test_separate_drizzles_hold_the_fill_value_where_nothing_weighs(run: Run) -> None:
+    result = run(clean=False, driz_sep_fillval=-99)
+    singles = sorted(path for path in result.products if path.name.endswith("_single_sci.fits"))
+    assert len(singles) == 3
+    for path in singles:
+        sci = fits.getdata(path)
+        wht = fits.getdata(path.with_name(path.name.replace("_sci", "_wht")))
+        assert (wht == 0).sum() > 100
+        np.testing.assert_array_equal(sci == -99, wht == 0)
