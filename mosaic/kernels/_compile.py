@@ -21,8 +21,9 @@ from numba import config, njit
 
 @cache
 def cache_folder() -> Path:
-    """Folder of the compiled kernels: of this user, on this machine, of these very sources."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Folder of the compiled kernels: of this user, on this machine, of these very sources where they lie."""
+    # numba names its files after the place of the source, so another installation starts anew.
+    digest = hashlib.blake2b(str(Path(__file__).parent).encode(), digest_size=8)
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     root = os.environ.get("NUMBA_CACHE_DIR") or f"{tempfile.gettempdir()}/mosaic-kernels-{os.getuid()}"
