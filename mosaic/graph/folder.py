@@ -11,16 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from mosaic.errors import OutputError, PlanMismatchError
-from mosaic.exposure.cache import ROW_CACHE
-from mosaic.graph.job import Job, chip_task, open_job
+from mosaic.graph.job import Job, chip_task, forget_job_state
 from mosaic.graph.plan import Plan
-from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
     create_array,
     create_group,
     create_mask,
-    forget_arrays,
     open_array,
     output_error,
     write_chunk,
@@ -80,10 +77,7 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
     OutputError
         When it cannot be written.
     """
-    forget_arrays()
-    open_job.cache_clear()
-    STACK_CACHE.clear()
-    ROW_CACHE.resize(0)
+    forget_job_state()
     if restart:
         empty_folder(folder)
     if (folder / "plan.json").exists():

@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from mosaic.errors import PlanMismatchError
-from mosaic.exposure.dq import good_mask, parse_bits, resolve_mask
+from mosaic.exposure.cache import ROW_CACHE
+from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_dq
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
+from mosaic.graph.singles import STACK_CACHE
+from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import CombineParams, StackFacts
@@ -135,7 +138,8 @@ class Job:
 
     def good_flags(self, index: int, window: Window, good_bits: int | None) -> BoolArray:
         """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
-        return good_mask(read_dq(self.plan.chips[index], window) & self._kept_bits, good_bits)
+        is_good: BoolArray = (read_dq(self.plan.chips[index], window) & self.bad_bits(good_bits)) == 0
+        return is_good
 
     def bad_bits(self, good_bits: int | None) -> np.uint16:
         """Flags that mask a pixel: neither good nor among ``resetbits``; None: flags are ignored."""
@@ -224,15 +228,29 @@ def tile_tasks(tiles: Iterable[int]) -> list[str]:
     return [tile_task(tile) for tile in tiles]
 
 
-@lru_cache(maxsize=2)
+def forget_job_state() -> None:
+    """Drop everything this process keeps of jobs: handles, rows, masks, stacks."""
+    forget_arrays()
+    ROW_CACHE.resize(0)
+    STACK_CACHE.clear()
+
+
 def open_job(folder: str, digest: str) -> Job:
-    """The job of a folder, made once per process.
+    """The job of a folder, made once per process and plan.
 
     Raises
     ------
     PlanMismatchError
         When the folder holds another job than the caller means.
     """
+    return _open_plan(folder, digest, (Path(folder) / "plan.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _open_plan(folder: str, digest: str, written_ns: int) -> Job:
+    """Open a plan as written at a time: a worker that outlives a restart keeps nothing of what was before."""
+    del written_ns
+    forget_job_state()
     plan = Plan.read(Path(folder))
     if plan.digest != digest:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
