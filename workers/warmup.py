@@ -81,6 +81,10 @@ def _model() -> MapModel:
         table_axes=np.ones((4, 6)),
         homography=np.eye(3),
         nodes=np.zeros((0, 0, 2)),
+        cuts=np.zeros(0),
+        bends_x=np.zeros(0),
+        bends_y=np.zeros(0),
+        bend_reach=0.0,
     )
 
 
