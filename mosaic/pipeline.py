@@ -21,6 +21,7 @@ from mosaic.graph.job import Job
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
+from mosaic.headers.rulesets import find_rules_files
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
 from mosaic.products.export import export_intermediates, export_products
@@ -271,7 +272,10 @@ def _make_plan(
     names = resolve_product_names(
         output, exposures[0].filename, instrument=exposures[0].instrument, n_exposures=len(exposures)
     )
-    return names, Plan(gated, exposures, separate, final, version("mosaic-hst")), list(notes)
+    folder = Path.cwd() if gated.peer_compat else None
+    files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
+    header_rules = tuple((file.name, file.text, file.instrument) for file in files)
+    return names, Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules), list(notes)
 
 
 def _budget(made: Plan, options: RunOptions) -> Budget:
