@@ -77,6 +77,8 @@ class BlendedHeaders:
     """HDRTAB; None when the rules ask for no column."""
     rules: RuleSet
     """The rules that were applied."""
+    removed: frozenset[str] = frozenset()
+    """Keywords that the rules take out of the headers, unless a function puts them back."""
 
 
 def blend_headers(
@@ -117,7 +119,8 @@ def blend_headers(
                 comments[name] = header.comments[keyword]
     primary, sci, wht, ctx = (gathered.blend() for gathered in kinds)
     table = build_table(rows, comments, peer_compat=peer_compat)
-    return BlendedHeaders(primary, sci, wht, ctx, table, ruleset)
+    removed = expanded.moved | expanded.deletions
+    return BlendedHeaders(primary, sci, wht, ctx, table, ruleset, removed)
 
 
 @dataclass(frozen=True, slots=True)

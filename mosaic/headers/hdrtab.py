@@ -54,7 +54,7 @@ def build_table(
     if not peer_compat:
         for number, name in enumerate(columns, start=1):
             if comment := comments.get(name, ""):
-                table.header.set(f"TCOMM{number}", comment[:68], after=f"TFORM{number}")
+                table.header[f"TCOMM{number}"] = comment[:68]
     return table
 
 

@@ -204,6 +204,12 @@ class HeaderReader(Sequence[ChipHeaders]):
         return self._held[1]
 
 
+def extension_places(path: str) -> dict[tuple[str, int], int]:
+    """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
+    with fits.open(path, memmap=False) as hdus:
+        return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
+
+
 def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     """Build all headers of a final product.
 
@@ -357,13 +363,18 @@ def _template_header(facts: ProductFacts, kind: ProductKind, filename: str, root
     return _simple(primary, _images(facts, template, first)[kind], kind, filename)
 
 
+def record_rules(header: fits.Header, rules: RuleSet, version: str) -> None:
+    """Record the rules that blended a header, and the version of mosaic that did it."""
+    kw.set_value(header, "RULESVER", rules.version, "Version ID for header kw rules file")
+    kw.set_value(header, "BLENDVER", version, "Version of the header blending software")
+    kw.set_value(header, "RULEFILE", rules.label, "Header kw rules and their checksum")
+    header.add_history(f"Header rules: {rules.label}")
+
+
 def _add_history(header: fits.Header, facts: ProductFacts, rules: RuleSet | None) -> None:
     """Record the blending rules and the software."""
     if rules is not None:
-        kw.set_value(header, "RULESVER", rules.version, "Version ID for header kw rules file")
-        kw.set_value(header, "BLENDVER", facts.versions["mosaic"], "Version of the header blending software")
-        kw.set_value(header, "RULEFILE", rules.label, "Header kw rules and their checksum")
-        header.add_history(f"Header rules: {rules.label}")
+        record_rules(header, rules, facts.versions["mosaic"])
     header.add_history("Drizzled with:")
     for software, version in facts.versions.items():
         header.add_history(f"    {software} {version}")

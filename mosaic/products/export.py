@@ -22,6 +22,7 @@ from mosaic.headers.product import (
     build_median_header,
     build_product_headers,
     build_single_headers,
+    extension_places,
     mask_header,
 )
 from mosaic.headers.rulesets import RuleSet, RulesFile, choose_rules
@@ -138,8 +139,7 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
 def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
     """Where the headers of the chips of an exposure are, by EXTVER."""
     path = exposure.chips[0].sci.path
-    with fits.open(path, memmap=False) as hdul:
-        places = {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdul)}
+    places = extension_places(path)
     return {
         chip.extver: HeaderSource(
             path,
