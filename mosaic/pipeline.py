@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.catalogue import Catalogue, read_catalogue
+from mosaic.exposure.inputs import expand_inputs
 from mosaic.exposure.model import Chip
 from mosaic.geometry.frames import resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
@@ -24,6 +25,7 @@ from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskReco
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
+from mosaic.products.empty import write_empty_product
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
@@ -174,6 +176,11 @@ def drizzle(
     start = time.perf_counter()
     bound_allocator()
     catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
+    if not catalogue.exposures:
+        reasons = [str(error) for error in catalogue.rejected]
+        empty = write_empty_product([file.path for file in expand_inputs(paths).files], output, reasons)
+        if empty is not None:
+            observer.message("WARNING", f"wrote {empty} without pixels")
     while True:
         try:
             return _drizzle_catalogue(catalogue, output, settings, options, observer, start)
