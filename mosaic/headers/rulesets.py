@@ -164,7 +164,8 @@ def find_rules_files(
     folder : Path, optional
         When `rules_file` is empty: where files ``*.rules`` are looked for, as DrizzlePac does in the
         working directory. The alphabetically first one of each instrument with a version up to 1.1 is
-        taken; a file that names no instrument must be called ``<instrument>_header.rules``.
+        taken; a file that names no instrument must be called ``<instrument>_header.rules``. Given, files
+        are read leniently (see `parse_rules`).
 
     Raises
     ------
@@ -173,7 +174,7 @@ def find_rules_files(
     """
     if rules_file:
         text = _read_text(Path(rules_file))
-        parse_rules(text, rules_file)
+        parse_rules(text, rules_file, lenient=folder is not None)
         return (RulesFile(rules_file, text),)
     found: dict[str, RulesFile] = {}
     for path in sorted(folder.glob("*.rules")) if folder else ():
