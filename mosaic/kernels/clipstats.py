@@ -6,11 +6,46 @@ standard deviation, histogram mode and midpoint). Does not cover masks: callers 
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.kernels._compile import kernel
-from mosaic.types import FloatArray
+from mosaic.types import DoubleArray, FloatArray
+
+CountArray: TypeAlias = NDArray[np.int64]
+
+
+_LANES = 256
+"""Sums kept side by side: value k goes to sum k modulo this, so that many are added at a time in an order
+that is the same on every machine."""
+
+
+@kernel
+def _add_within(values: FloatArray, low: float, high: float, sums: DoubleArray, counts: CountArray) -> None:
+    """Add the values in ``[low, high]`` and their number to the sums of their lanes."""
+    for start in range(0, values.shape[0], _LANES):
+        part = values[start : start + _LANES]
+        for k in range(part.shape[0]):
+            value = part[k]
+            is_inside = (low <= value) & (value <= high)
+            counts[k] += 1 if is_inside else 0
+            sums[k] += value if is_inside else np.float32(0.0)
+
+
+@kernel
+def _add_squares_within(
+    values: FloatArray, low: float, high: float, mean: float, sums: DoubleArray
+) -> None:
+    """Add the squared deviations from `mean` of the values in ``[low, high]`` to the sums of their lanes."""
+    for start in range(0, values.shape[0], _LANES):
+        part = values[start : start + _LANES]
+        for k in range(part.shape[0]):
+            value = part[k]
+            deviation = value - mean
+            square = deviation * deviation
+            sums[k] += square if (low <= value) & (value <= high) else np.float32(0.0)
 
 
 @kernel
@@ -26,23 +61,30 @@ def moments_within(values: FloatArray, low: float, high: float) -> tuple[int, fl
     low, high : float32
         Inclusive limits.
     """
-    count = 0
-    total = 0.0
-    for value in values:
-        inside = low <= value <= high
-        count += inside
-        total += value if inside else np.float32(0.0)
+    sums, counts = np.zeros(_LANES), np.zeros(_LANES, np.int64)
+    _add_within(values, low, high, sums, counts)
+    count = counts.sum()
     if count == 0:
         return 0, 0.0, 0.0
-    mean = np.float32(total / count)
+    mean = np.float32(sums.sum() / count)
     if count == 1:
         return count, mean, 0.0
-    squares = 0.0
-    for value in values:
-        deviation = value - mean
-        square = deviation * deviation
-        squares += square if low <= value <= high else np.float32(0.0)
-    return count, mean, np.float32(np.sqrt(squares / (count - 1)))
+    sums[:] = 0.0
+    _add_squares_within(values, low, high, mean, sums)
+    return count, mean, np.float32(np.sqrt(sums.sum() / (count - 1)))
+
+
+@kernel
+def largest_below(values: FloatArray, low: float, high: float) -> float:
+    """Largest value ``low <= value < high``; minus infinity when there is none."""
+    lanes = np.full(_LANES, np.float32(-np.inf))
+    for start in range(0, values.shape[0], _LANES):
+        part = values[start : start + _LANES]
+        for k in range(part.shape[0]):
+            value = part[k]
+            candidate = value if (low <= value) & (value < high) else np.float32(-np.inf)
+            lanes[k] = candidate if candidate > lanes[k] else lanes[k]
+    return lanes.max()
 
 
 @kernel
@@ -53,17 +95,20 @@ def range_within(values: FloatArray, low: float, high: float) -> tuple[float, fl
     that a first value below `low` makes the histogram start at `low` itself.
     """
     first = values[0]
-    smallest = max(low, first)
-    largest = min(high, first)
-    for value in values:
-        if low <= value <= high:
-            smallest = min(smallest, value)
-            largest = max(largest, value)
-    return smallest, largest
+    lowest = np.full(_LANES, max(low, first))
+    highest = np.full(_LANES, min(high, first))
+    for start in range(0, values.shape[0], _LANES):
+        part = values[start : start + _LANES]
+        for k in range(part.shape[0]):
+            value = part[k]
+            is_inside = (low <= value) & (value <= high)
+            lowest[k] = value if is_inside & (value < lowest[k]) else lowest[k]
+            highest[k] = value if is_inside & (value > highest[k]) else highest[k]
+    return lowest.min(), highest.max()
 
 
 @kernel
-def fill_histogram(values: FloatArray, start: float, width: float, counts_out: NDArray[np.int64]) -> None:
+def fill_histogram(values: FloatArray, start: float, width: float, counts_out: CountArray) -> None:
     """Count the values in bins of `width` from `start`; index arithmetic in float32.
 
     The last bin begins at the largest value within the limits: values clipped just above are in it.
@@ -96,8 +141,8 @@ def _ordered(bits: np.uint32) -> np.uint32:
 
 
 @kernel
-def order_statistic(values: FloatArray, low: float, high: float, rank: int) -> float:
-    """Value of a rank (0 = smallest) among the values within ``[low, high]``, exactly.
+def order_statistic(values: FloatArray, low: float, high: float, rank: int) -> tuple[float, int]:
+    """Value of a rank (0 = smallest) among the values within ``[low, high]``, exactly, and how many are smaller.
 
     The bits of a float, its sign turned into an offset, order like an integer: two counts of 16 bits
     each find the value without moving any other.
@@ -111,6 +156,7 @@ def order_statistic(values: FloatArray, low: float, high: float, rank: int) -> f
     rank : int
         Number of smaller values.
     """
+    wanted = rank
     bits = values.view(np.uint32)
     counts = np.zeros(65536, dtype=np.int64)
     for k in range(values.shape[0]):
@@ -133,4 +179,4 @@ def order_statistic(values: FloatArray, low: float, high: float, rank: int) -> f
     found = np.empty(1, dtype=np.uint32)
     key = np.uint32(upper << 16 | lower)
     found[0] = key ^ np.uint32(0x80000000) if key & np.uint32(0x80000000) else ~key
-    return found.view(np.float32)[0]
+    return found.view(np.float32)[0], wanted - rank

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.errors import ParameterError
-from mosaic.kernels.clipstats import fill_histogram, moments_within, order_statistic, range_within
+from mosaic.kernels.clipstats import (
+    fill_histogram,
+    largest_below,
+    moments_within,
+    order_statistic,
+    range_within,
+)
 from mosaic.types import FloatArray
 
 _TINY = np.float32(10.0) * np.finfo(np.float32).eps
@@ -78,9 +84,10 @@ def image_statistics(
     if values.size == 0:
         return None
     values = np.ascontiguousarray(values, dtype=np.float32)
-    lowest = np.float32(values.min() if lower is None else lower)
-    highest = np.float32(values.max() if upper is None else upper)
-    if lowest > values.max() or highest < values.min():
+    smallest, largest = values.min(), values.max()
+    lowest = np.float32(smallest if lower is None else lower)
+    highest = np.float32(largest if upper is None else upper)
+    if lowest > largest or highest < smallest:
         return None
     low, high = lowest, highest
     n, mean, stddev = moments_within(values, low, high)
@@ -103,11 +110,11 @@ def image_statistics(
 
 def _median(values: FloatArray, low: np.float32, high: np.float32, n: int) -> float:
     """Median of the `n` values within the limits; of an even number the float32 mean of the middle two."""
-    upper = np.float32(order_statistic(values, low, high, n // 2))
+    upper, n_below = order_statistic(values, low, high, n // 2)
     if n % 2 == 1:
         return float(upper)
-    lower = np.float32(order_statistic(values, low, high, n // 2 - 1))
-    return float(np.mean(np.array([lower, upper])))
+    lower = upper if n_below < n // 2 else largest_below(values, low, np.float32(upper))
+    return float(np.mean(np.array([lower, upper], dtype=np.float32)))
 
 
 def _histogram(

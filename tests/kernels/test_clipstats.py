@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic.kernels.clipstats import fill_histogram, moments_within, order_statistic, range_within
+from mosaic.kernels.clipstats import fill_histogram, largest_below, moments_within, order_statistic, range_within
 
 
 def _values(size: int, seed: int = 6) -> np.ndarray:
@@ -65,4 +65,9 @@ def test_order_statistics_are_those_of_the_sorted_values_within() -> None:
     low, high = np.float32(-4.0), np.float32(5.0)
     inside = np.sort(values[(values >= low) & (values <= high)])
     for rank in (0, 1, 77, inside.size // 2, inside.size - 1):
-        assert order_statistic(values, low, high, rank) == inside[rank]
+        value, n_below = order_statistic(values, low, high, rank)
+        assert value == inside[rank]
+        # Both zeros are one value to a comparison and two to an order of bits.
+        assert n_below in {(inside < value).sum(), rank}
+    assert largest_below(values, low, inside[78]) == inside[77]
+    assert largest_below(values, low, low) == -np.inf
