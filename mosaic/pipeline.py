@@ -175,6 +175,7 @@ def drizzle(
     paths = [inputs] if isinstance(inputs, str) else list(inputs)
     start = time.perf_counter()
     bound_allocator()
+    _ready_kernels(settings, options, observer)
     catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
     if not catalogue.exposures:
         reasons = [str(error) for error in catalogue.rejected]
@@ -214,7 +215,7 @@ def _drizzle_catalogue(
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - start)
-        with _open_backend(options, budget, job, observer) as backend:
+        with _open_backend(options, budget, job) as backend:
             Driver(job, backend, budget.limits, clock).run(tasks, done)
         finishing = time.perf_counter()
         products = export_products(job, names, min(4, budget.n_exports)) if made.settings.driz_combine else []
@@ -314,13 +315,17 @@ def _require_disk(folder: Path, budget: Budget) -> None:
         )
 
 
-@contextmanager
-def _open_backend(options: RunOptions, budget: Budget, job: Job, observer: Observer) -> Iterator[Backend]:
-    # The composition root of a run: only here are the packages of workers and clusters known.
-    from workers.warmup import ensure_compiled  # noqa: PLC0415
+def _ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -> None:
+    """Compile what the run needs, if this machine never did; the workers of a cluster do so themselves."""
+    # The composition root of a run: only here and below are the packages of workers and clusters known.
+    from workers.warmup import ensure_compiled, parts_of  # noqa: PLC0415
 
-    if not options.is_cluster and ensure_compiled():
+    if not options.is_cluster and ensure_compiled(parts_of(settings)):
         observer.message("INFO", "compiled the kernels for this machine, once")
+
+
+@contextmanager
+def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Backend]:
     if options.scheduler == "serial":
         yield SerialBackend()
         return

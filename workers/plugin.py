@@ -57,7 +57,9 @@ class MosaicWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is not ty
             from workers.warmup import warm_up  # noqa: PLC0415 (numba must see the cache folder first)
 
             report = warm_up()
-            logger.info("%s: %d kernels ready in %.1f s", worker.address, report.n_kernels, report.seconds)
+            logger.info(
+                "%s: %d groups of kernels ready in %.1f s", worker.address, report.n_parts, report.seconds
+            )
 
     def teardown(self, worker: Worker) -> None:
         """Leave nothing behind: the cache is meant to stay."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from mosaic.graph.plan import final_drop, separate_drop
 from mosaic.kernels import pixmap
 from mosaic.kernels._compile import cache_folder
 from mosaic.kernels.blot import INTERPOLATORS
@@ -22,6 +25,7 @@ from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
 from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
+from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
@@ -37,33 +41,65 @@ _COMBINE_TYPES: Final = ("minmed", "median", "mean", "sum", "minimum")
 class WarmupReport:
     """What was made ready."""
 
-    n_kernels: int
-    """Kernels called."""
+    n_parts: int
+    """Groups of kernels called."""
     seconds: float
     """Wall time."""
 
 
-def warm_up() -> WarmupReport:
-    """Call every kernel that a run may need, with the argument types of a run."""
+def warm_up(parts: Iterable[str] | None = None) -> WarmupReport:
+    """Call kernels with the argument types of a run: all of them, or the parts named (keys of `PARTS`)."""
     start = time.perf_counter()
-    n_kernels = sum(warm() for warm in _WARMERS)
-    return WarmupReport(n_kernels, time.perf_counter() - start)
+    names = list(PARTS if parts is None else parts)
+    for name in names:
+        PARTS[name]()
+    return WarmupReport(len(names), time.perf_counter() - start)
 
 
-def ensure_compiled() -> bool:
-    """Fill the kernel cache of this machine in a process of its own, if that was not done yet.
+def parts_of(settings: Settings) -> list[str]:
+    """Parts of the kernels that a run with these parameters calls."""
+    combine = settings.combine_type.removeprefix("i")
+    return [
+        "map",
+        f"drizzle/{separate_drop(settings).effective_kernel}",
+        f"drizzle/{final_drop(settings).effective_kernel}",
+        f"blot/{settings.blot_interp}",
+        f"combine/{combine if combine in _COMBINE_TYPES else settings.combine_type}",
+        "statistics",
+        "cosmic rays",
+        "prepare",
+    ]
+
+
+def ensure_compiled(parts: Sequence[str]) -> bool:
+    """Fill the kernel cache of this machine with the parts named, if that was not done yet.
 
     The compiler takes memory that a process never gives back, and several processes that start with an empty
-    cache would all compile; so it is done once, before the work. Returns whether there was anything to do.
+    cache would all compile; so it is done once, before the work, by processes of its own: one for what maps
+    pixels, which takes the longest, one for the rest. Returns whether there was anything to do.
     """
-    marker = cache_folder() / "complete"
-    if marker.exists():
+    folder = cache_folder()
+    missing = [part for part in dict.fromkeys(parts) if not _marker(folder, part).exists()]
+    if not missing:
         return False
-    # Kernels that cannot be compiled ahead are compiled when they are first called, so failure is no error.
-    done = subprocess.run([sys.executable, "-m", "workers.warmup"], check=False, capture_output=True)
-    if done.returncode == 0:
-        marker.touch()
+    mapping = [part for part in missing if part == "map" or part.startswith(("drizzle/", "blot/"))]
+    groups = [mapping, [part for part in missing if part not in mapping]]
+    command = [sys.executable, "-m", "workers.warmup"]
+    compilers = [
+        (group, subprocess.Popen([*command, *group], stderr=subprocess.DEVNULL))  # noqa: S603 (own code)
+        for group in groups
+        if group
+    ]
+    for group, compiler in compilers:
+        # Kernels that cannot be compiled ahead are compiled when they are first called: failure is no error.
+        if compiler.wait() == 0:
+            for part in group:
+                _marker(folder, part).touch()
     return True
+
+
+def _marker(folder: Path, part: str) -> Path:
+    return folder / f"{part.replace('/', '_').replace(' ', '_')}.compiled"
 
 
 def _model() -> MapModel:
@@ -93,26 +129,23 @@ def _plane() -> FloatArray:
     return np.arange(_NY * _NX, dtype=np.float32).reshape(_NY, _NX)
 
 
-def _warm_pixmap() -> int:
+def _warm_map() -> None:
     """Positions of a row and of scattered points."""
     x_out, y_out = np.empty(_NX), np.empty(_NX)
     pixmap.map_row(_model(), 0, _NX, 0.0, 0.0, x_out, y_out)
     pixmap.map_points(_model(), np.arange(float(_NX)), np.zeros(_NX), x_out, y_out)
-    return 2
 
 
-def _warm_drizzle() -> int:
-    """Every drizzle kernel, with and without variance and context (the same compiled code)."""
+def _warm_drizzle(name: str) -> None:
+    """A drizzle kernel, with and without variance and context (the same compiled code)."""
     window = Window(0, _NY, 0, _NX)
     drops = DropWindow(window, _plane(), _plane(), _plane())
     context = np.zeros((_NY, _NX), dtype=np.int32)
-    for name in KERNELS:
-        tile = TileSum.empty(window, 0.0, with_variance=True)
-        deposit(drops, _model(), DropShape(name, 1.0), 1.0, tile, context, 1)
-    return len(KERNELS)
+    tile = TileSum.empty(window, 0.0, with_variance=True)
+    deposit(drops, _model(), DropShape(name, 1.0), 1.0, tile, context, 1)
 
 
-def _warm_statistics() -> int:
+def _warm_statistics() -> None:
     """Every clipped statistic."""
     values = _plane().ravel()
     for name in _STATISTICS:
@@ -126,39 +159,34 @@ def _warm_statistics() -> int:
             upper=None,
             binwidth=0.1,
         )
-    return len(_STATISTICS)
 
 
-def _warm_combine() -> int:
-    """Every way to combine a stack."""
+def _warm_combine(name: str) -> None:
+    """A way to combine a stack."""
     stack = np.stack([_plane()] * 3)
     facts = [StackFacts(mean_weight=1.0, read_noise2_e=1.0, background_rate=1.0)] * 3
-    for name in _COMBINE_TYPES:
-        params = CombineParams(
-            combine_type=name,
-            nsigma=(4.0, 3.0),
-            nlow=0,
-            nhigh=0,
-            lthresh=None,
-            hthresh=None,
-            grow=1,
-            maskpt=0.3,
-            newmasks=True,
-            complete=COMPLETE_WEIGHT,
-        )
-        combine_stack(stack, stack, facts, params, 3)
-    return len(_COMBINE_TYPES)
+    params = CombineParams(
+        combine_type=name,
+        nsigma=(4.0, 3.0),
+        nlow=0,
+        nhigh=0,
+        lthresh=None,
+        hthresh=None,
+        grow=1,
+        maskpt=0.3,
+        newmasks=True,
+        complete=COMPLETE_WEIGHT,
+    )
+    combine_stack(stack, stack, facts, params, 3)
 
 
-def _warm_blot() -> int:
-    """Every interpolator."""
+def _warm_blot(name: str) -> None:
+    """An interpolator."""
     out = np.zeros((_NY, _NX), dtype=np.float32)
-    for interpolate in INTERPOLATORS.values():
-        interpolate(_plane(), (0, 0), (_NY, _NX), _model(), (0, _NY, 0, _NX), 1.0, False, 1.0, out)
-    return len(INTERPOLATORS)
+    INTERPOLATORS[name](_plane(), (0, 0), (_NY, _NX), _model(), (0, _NY, 0, _NX), 1.0, False, 1.0, out)
 
 
-def _warm_prepare() -> int:
+def _warm_prepare() -> None:
     """Values and weights, and what becomes of their sums."""
     value, weight = _plane(), _plane()
     one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
@@ -166,25 +194,24 @@ def _warm_prepare() -> int:
     select_usable(_plane(), flags, np.uint16(1), none, 0, np.empty(_NY * _NX, dtype=np.float32))
     finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
-    return 3
 
 
-def _warm_cosmic_rays() -> int:
+def _warm_cosmic_rays() -> None:
     """Cosmic-ray identification."""
     out = np.zeros((_NY, _NX), dtype=np.uint8)
     cosmic_ray_band(_plane(), _plane(), 0, (_NY, _NX), 1.0, 1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 1, 0, 1, False, out)
-    return 1
 
 
-_WARMERS: Final[tuple[Callable[[], int], ...]] = (
-    _warm_pixmap,
-    _warm_drizzle,
-    _warm_blot,
-    _warm_combine,
-    _warm_statistics,
-    _warm_cosmic_rays,
-    _warm_prepare,
-)
+PARTS: Final[dict[str, Callable[[], None]]] = {
+    "map": _warm_map,
+    **{f"drizzle/{name}": partial(_warm_drizzle, name) for name in KERNELS},
+    **{f"blot/{name}": partial(_warm_blot, name) for name in INTERPOLATORS},
+    **{f"combine/{name}": partial(_warm_combine, name) for name in _COMBINE_TYPES},
+    "statistics": _warm_statistics,
+    "cosmic rays": _warm_cosmic_rays,
+    "prepare": _warm_prepare,
+}
+"""What can be made ready, by name; each brings along what it calls."""
 
 if __name__ == "__main__":
-    warm_up()
+    warm_up(sys.argv[1:])

@@ -13,4 +13,4 @@ def warmup_command() -> None:
         from workers.warmup import warm_up
 
         report = warm_up()
-        typer.echo(f"{report.n_kernels} kernels ready in {report.seconds:.1f} s")
+        typer.echo(f"{report.n_parts} groups of kernels ready in {report.seconds:.1f} s")

@@ -35,9 +35,7 @@ def _add_within(values: FloatArray, low: float, high: float, sums: DoubleArray, 
 
 
 @kernel
-def _add_squares_within(
-    values: FloatArray, low: float, high: float, mean: float, sums: DoubleArray
-) -> None:
+def _add_squares_within(values: FloatArray, low: float, high: float, mean: float, sums: DoubleArray) -> None:
     """Add the squared deviations from `mean` of the values in ``[low, high]`` to the sums of their lanes."""
     for start in range(0, values.shape[0], _LANES):
         part = values[start : start + _LANES]
@@ -83,7 +81,7 @@ def largest_below(values: FloatArray, low: float, high: float) -> float:
         for k in range(part.shape[0]):
             value = part[k]
             candidate = value if (low <= value) & (value < high) else np.float32(-np.inf)
-            lanes[k] = candidate if candidate > lanes[k] else lanes[k]
+            lanes[k] = max(lanes[k], candidate)
     return lanes.max()
 
 
@@ -142,7 +140,7 @@ def _ordered(bits: np.uint32) -> np.uint32:
 
 @kernel
 def order_statistic(values: FloatArray, low: float, high: float, rank: int) -> tuple[float, int]:
-    """Value of a rank (0 = smallest) among the values within ``[low, high]``, exactly, and how many are smaller.
+    """Value of a rank (0 = smallest) among those within ``[low, high]``, exactly, and how many are smaller.
 
     The bits of a float, its sign turned into an offset, order like an integer: two counts of 16 bits
     each find the value without moving any other.

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic.kernels.clipstats import fill_histogram, largest_below, moments_within, order_statistic, range_within
+from mosaic.kernels.clipstats import (
+    fill_histogram,
+    largest_below,
+    moments_within,
+    order_statistic,
+    range_within,
+)
 
 
 def _values(size: int, seed: int = 6) -> np.ndarray:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -15,6 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaic.graph.memory import resident_bytes
+from mosaic.kernels.blot import INTERPOLATORS
+from mosaic.kernels.drizzle import KERNELS
+from mosaic.settings import CombineType, Settings
 from workers.memory import MEMORY_CONFIG, MINIMUM_PROCESS_BYTES, plan_layout
 from workers.plugin import CACHE_VARIABLE, MosaicWorker, kernel_cache_folder
 from workers.threads import THREAD_ENVIRONMENT, limit_threads
@@ -104,10 +108,20 @@ def test_loading_the_plugin_loads_no_kernel() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_warming_up_calls_every_kernel_and_again_costs_nothing() -> None:
-    from workers.warmup import warm_up  # noqa: PLC0415 (the kernels are not needed by the other tests)
+def test_warming_up_calls_every_kernel() -> None:
+    from workers.warmup import PARTS, warm_up  # noqa: PLC0415 (the kernels are not needed by other tests)
 
-    first = warm_up()
-    second = warm_up()
-    assert first.n_kernels == second.n_kernels >= 20
-    assert second.seconds <= first.seconds
+    assert warm_up().n_parts == len(PARTS) >= len(KERNELS) + len(INTERPOLATORS)
+
+
+@pytest.mark.parametrize("name", [*KERNELS, *INTERPOLATORS, *get_args(get_args(CombineType)[0])])
+def test_every_choice_of_kernels_has_its_parts(name: str) -> None:
+    from workers.warmup import PARTS, parts_of  # noqa: PLC0415
+
+    if name in KERNELS:
+        settings = Settings(final_kernel=name, final_pixfrac=0.5, driz_sep_kernel=name)
+    elif name in INTERPOLATORS:
+        settings = Settings(blot_interp=name)
+    else:
+        settings = Settings(combine_type=name)
+    assert set(parts_of(settings)) <= set(PARTS)
