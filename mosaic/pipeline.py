@@ -13,6 +13,7 @@ from pathlib import Path
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.catalogue import Catalogue, read_catalogue
 from mosaic.exposure.model import Chip
+from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
 from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
@@ -271,7 +272,8 @@ def _make_plan(
     names = resolve_product_names(
         output, exposures[0].filename, instrument=exposures[0].instrument, n_exposures=len(exposures)
     )
-    return names, Plan(gated, exposures, separate, final, version("mosaic-hst")), list(notes)
+    unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
+    return names, Plan(gated, exposures, separate, final, version("mosaic-hst")), [*notes, *unit.notes]
 
 
 def _budget(made: Plan, options: RunOptions) -> Budget:

@@ -48,7 +48,14 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
     sci = read_science(job.plan.chips[index], window)
     if settings.final_wht_type == "EXP":
         drops = exposure_drops(
-            job, job.final, index, window, sci=sci, wt_scl=settings.final_wt_scl, hits=settings.driz_cr
+            job,
+            job.final,
+            index,
+            window,
+            sci=sci,
+            wt_scl=settings.final_wt_scl,
+            hits=settings.driz_cr,
+            unit_e=job.product_unit.divisors[index],
         )
     else:
         drops = _varying_drops(job, index, window, sci)
@@ -56,7 +63,15 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
 
 
 def exposure_drops(
-    job: Job, frame: Frame, index: int, window: Window, *, sci: FloatArray, wt_scl: str | float, hits: bool
+    job: Job,
+    frame: Frame,
+    index: int,
+    window: Window,
+    *,
+    sci: FloatArray,
+    wt_scl: str | float,
+    hits: bool,
+    unit_e: float = 1.0,
 ) -> DropWindow:
     """Values and weights where every good pixel of a chip weighs the same.
 
@@ -70,6 +85,8 @@ def exposure_drops(
         Scale of the exposure-time weight.
     hits : bool
         Whether the cosmic-ray mask applies.
+    unit_e : float
+        Electrons in the unit of the values.
     """
     chip = job.plan.chips[index]
     none = PackedMask(NO_MASK, window.x0 % 8)
@@ -87,7 +104,7 @@ def exposure_drops(
         found.packed,
         static.first_bit,
         np.float32(0.0 if sky is None else sky),
-        np.float32(chip.gain),
+        np.float32(chip.gain / unit_e),
         np.float32(1.0 if chip.is_rate else 1.0 / chip.exptime_s),
         np.float32(job.scale_ratio(frame, index) ** 2),
         np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl)),
@@ -102,6 +119,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
     chip = job.plan.chips[index]
     frame = job.final
     settings = job.plan.settings
+    unit_e = job.product_unit.divisors[index]
     is_good = job.good_flags(index, window, frame.good_bits)
     if settings.static:
         is_good = is_good & ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
@@ -110,7 +128,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
     value = drop_values(
         sci,
         sky=job.sky[chip.name].subtracted,
-        gain=chip.gain,
+        gain=chip.gain / unit_e,
         exptime_s=chip.exptime_s,
         is_rate=chip.is_rate,
         scale_ratio=job.scale_ratio(frame, index),
@@ -124,6 +142,9 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
     )
+    if unit_e != 1.0 and settings.final_wht_type != "EXP":
+        # An inverse variance goes with the inverse square of the unit of its values.
+        weight *= np.float32(unit_e**2)
     return DropWindow(window, value, weight)
 
 
@@ -131,7 +152,7 @@ def _variance(job: Job, index: int, window: Window, sci: FloatArray) -> FloatArr
     """Variance of the values: from ERR, else (no ERR or not positive) from photon and read noise."""
     chip = job.plan.chips[index]
     model_e2 = np.abs(sci) * np.float32(chip.to_electrons) + np.float32(chip.read_noise_e**2)
-    per_value = job.scale_ratio(job.final, index) ** 2 / chip.exptime_s
+    per_value = job.scale_ratio(job.final, index) ** 2 / (chip.exptime_s * job.product_unit.divisors[index])
     if chip.err is None:
         return np.ascontiguousarray(model_e2 * np.float32(per_value**2), dtype=np.float32)
     err_e = read_err(chip, window) * np.float32(chip.to_electrons)

@@ -18,6 +18,7 @@ from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_dq
+from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.ledger import Ledger
@@ -177,6 +178,12 @@ class Job:
         """Pixels of a chip that can reach a rectangle of a frame."""
         margin = reach(frame.drop, self.scale_ratio(frame, index))
         return self.cells(frame, index).window_for(target, margin)
+
+    @cached_property
+    def product_unit(self) -> ProductUnit:
+        """Unit of the final product."""
+        settings = self.plan.settings
+        return product_unit(self.plan.chips, settings.proc_unit, peer_compat=settings.peer_compat)
 
     @cached_property
     def combine_params(self) -> CombineParams:

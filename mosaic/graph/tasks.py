@@ -428,7 +428,9 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
             deposit(drops, model, frame.drop, job.scale_ratio(frame, index), tile_sum, plane, bit)
     if context is not None:
         context.flush()
-    factor = total_exptime(job) if settings.final_units == "counts" else 1.0
+    factor = (
+        total_exptime(job) if settings.final_units == "counts" else 1.0
+    ) / job.product_unit.final_divisor
     sci = np.empty(target.shape_yx, dtype=np.float32)
     wht = np.empty_like(sci)
     tile_sum.finish(sci, wht)

@@ -92,8 +92,8 @@ class ProductFacts:
     """One multi-extension file, or simple files."""
     final_units: Literal["cps", "counts"] = "cps"
     """Per second, or multiplied by the total exposure time."""
-    unit: str = "ELECTRONS"
-    """Unit of the science values without the time: ELECTRONS or COUNTS."""
+    bunit: str = "ELECTRONS/S"
+    """BUNIT of the science image."""
     log_name: str = ""
     """Log file of the run."""
     has_context: bool = True
@@ -104,11 +104,6 @@ class ProductFacts:
     """Blending rules; by default the packaged ones."""
     date: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
     """Date of writing."""
-
-    @property
-    def bunit(self) -> str:
-        """BUNIT of the science image."""
-        return f"{self.unit}/S" if self.final_units == "cps" else self.unit
 
 
 @dataclass(frozen=True, slots=True)

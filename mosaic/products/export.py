@@ -10,6 +10,7 @@ from astropy import __version__ as astropy_version
 from astropy.io import fits
 
 from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.units import separate_bunit
 from mosaic.exposure.weights import exposure_scale
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.tasks import total_exptime
@@ -79,6 +80,7 @@ def product_facts(job: Job, names: ProductNames) -> ProductFacts:
         versions=_versions(plan.version),
         build=settings.build,
         final_units=settings.final_units,
+        bunit=job.product_unit.bunit(settings.final_units),
         log_name=settings.runfile,
         has_context=settings.context,
         has_error=settings.final_err,
@@ -202,6 +204,7 @@ def _single_images(
         n_exposures=1,
         versions=_versions(job.plan.version),
         build=False,
+        bunit=separate_bunit(exposure.chips[-1], peer_compat=job.plan.settings.peer_compat),
         log_name=job.plan.settings.runfile,
         has_context=False,
     )
