@@ -7,7 +7,6 @@ so that nothing parses headers again.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Sequence
@@ -24,15 +23,20 @@ from mosaic.errors import (
     ParameterError,
     PixelError,
     StructureError,
-    TruncatedFileError,
 )
 from mosaic.exposure import blocks
+from mosaic.exposure.flag_file import FlagFile, header_digest, read_flag_file
 from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
-from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
+from mosaic.exposure.instruments import (
+    FILTER_KEYWORDS,
+    HeaderPair,
+    InstrumentFacts,
+    Overrides,
+    instrument_facts,
+)
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
 from mosaic.exposure.model import Chip, DataBlock, Exposure
-from mosaic.exposure.staging import plain_path
-from mosaic.exposure.storage import is_remote, open_stream, size_and_tag
+from mosaic.exposure.staging import open_plain
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import ShapeYX
 
@@ -124,29 +128,16 @@ def read_exposure(
 ) -> tuple[Exposure, list[str]]:
     """Describe one file; the notes are assumptions made."""
     name = root_name(file.path)
-    readable = plain_path(file.path, staging_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        hdul = _open(readable, file.path)
-        if any(isinstance(hdu, fits.CompImageHDU) for hdu in hdul):
-            hdul.close()
-            readable = plain_path(readable, staging_dir, has_tiles=True)
-            hdul = _open(readable, file.path)
+        hdul, readable = open_plain(file.path, staging_dir)
         with hdul:
             try:
-                return _describe(hdul, file, readable, name, settings, overrides)
+                flags = read_flag_file(hdul[0].header, file.path, name, staging_dir)
+                return _describe(hdul, file, readable, name, settings, overrides, flags)
             except fits.VerifyError as error:
                 problem = f"a header card is unreadable ({' '.join(str(error).split())})"
                 raise MetadataError(name, problem, _RESTORE) from error
-
-
-def _open(readable: str, path: str) -> fits.HDUList:
-    source = open_stream(readable) if is_remote(readable) else readable
-    try:
-        return fits.open(source, mode="readonly", memmap=False, lazy_load_hdus=False)
-    except OSError as error:
-        problem = f"not readable as FITS ({' '.join(str(error).split())})"
-        raise TruncatedFileError(path, problem, _RESTORE) from error
 
 
 def _describe(
@@ -156,6 +147,7 @@ def _describe(
     name: str,
     settings: CatalogueSettings,
     overrides: Overrides,
+    flags: FlagFile | None,
 ) -> tuple[Exposure, list[str]]:
     blocks.require_complete(hdul, readable, file.path)
     science = [index for index, hdu in enumerate(hdul) if hdu.name == "SCI"]
@@ -171,7 +163,7 @@ def _describe(
         headers = HeaderPair(name, f"sci,{extver}", primary, hdul[index].header, extver)
         facts = instrument_facts(headers, overrides)
         exptime = _exposure_time(headers, overrides)
-        chips.append(_chip(hdul, index, file, readable, headers, facts, exptime, settings))
+        chips.append(_chip(hdul, index, file, readable, headers, facts, exptime, settings, flags))
         notes += facts.notes
     units = {chip.native_unit for chip in chips}
     if len(units) > 1:
@@ -185,14 +177,17 @@ def _describe(
         instrument=chips[0].instrument,
         detector=chips[0].detector,
         filters=",".join(
-            str(primary[key]).strip() for key in _FILTER_KEYS if str(primary.get(key, "")).strip()
+            str(primary[key]).strip()
+            for key in FILTER_KEYWORDS.get(chips[0].instrument, _FILTER_KEYS)
+            if str(primary.get(key, "")).strip()
         ),
         expstart_mjd=_mjd(hdul, chosen[0], "EXPSTART"),
         expend_mjd=_mjd(hdul, chosen[0], "EXPEND"),
         exptime_s=chips[0].exptime_s,
-        fingerprint=_fingerprint(hdul, readable, file.path),
+        fingerprint=header_digest(hdul, readable, file.path) + (flags.digest if flags else ""),
         chips=tuple(chips),
         is_moving_target=_is_true(primary.get("MTFLAG")),
+        flag_path=flags.path if flags else "",
     )
     return exposure, notes
 
@@ -234,11 +229,15 @@ def _chip(
     facts: InstrumentFacts,
     exptime_s: float,
     settings: CatalogueSettings,
+    flags: FlagFile | None,
 ) -> Chip:
     header, extver = headers.science, headers.extver
     sci = blocks.science_block(hdul, index, readable, headers)
     err = blocks.companion_block(hdul, "ERR", sci, readable, headers)
-    dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
+    if flags is None:
+        dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
+    else:
+        dq = flags.block(headers, sci.shape_yx)
     wcs = ChipWcs.from_hdulist(
         hdul, index, exposure=headers.exposure, chip=headers.chip, shape_yx=sci.shape_yx
     )
@@ -251,9 +250,8 @@ def _chip(
         flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, Path(file.path).parent)
         if facts.dark_e is None:
             remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
-            raise MetadataError(
-                headers.exposure, "MEANDARK absent, which IVM weights need", remedy, headers.chip
-            )
+            problem = f"{facts.dark_keyword} absent, which IVM weights need"
+            raise MetadataError(headers.exposure, problem, remedy, headers.chip)
     group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{sci.shape_yx.ny}x{sci.shape_yx.nx}"
     if origin != (0, 0):
         group += f"_{origin[0]}_{origin[1]}"
@@ -284,6 +282,9 @@ def _chip(
         mdrizsky=header_number(header, "MDRIZSKY"),
         static_group=group,
         atod_gain=facts.atod_gain,
+        flat_is_inverse=facts.flat_is_inverse,
+        binning=facts.binning,
+        shadow_edge=facts.shadow_edge,
     )
 
 
@@ -336,16 +337,3 @@ def _mjd(hdul: fits.HDUList, index: int, keyword: str) -> float:
     if value is None:
         value = header_number(hdul[index].header, keyword)
     return 0.0 if value is None else value
-
-
-def _fingerprint(hdul: fits.HDUList, readable: str, path: str) -> str:
-    """Digest of all header bytes, file size and modification time."""
-    digest = hashlib.sha256()
-    with open_stream(readable) as stream:
-        for hdu in hdul:
-            place = hdu.fileinfo()
-            stream.seek(place["hdrLoc"])
-            digest.update(stream.read(place["datLoc"] - place["hdrLoc"]))
-    size, tag = size_and_tag(path)
-    digest.update(f"{size}:{tag}".encode())
-    return digest.hexdigest()

@@ -88,6 +88,14 @@ class Chip:
     """Key of the static-mask group: instrument, detector, chip, shape and (if not 0, 0) subarray origin."""
     atod_gain: float = 1.0
     """Gain of the read-out, electrons per DN (mean of the amplifiers)."""
+    flat_is_inverse: bool = False
+    """Whether `flat` holds the factor that corrects, one over the response."""
+    binning: int = 1
+    """Detector pixels per image pixel along each axis."""
+    shadow_edge: tuple[float, ...] = ()
+    """Edge of the shadow of WFPC2's pyramid, six coefficients (a, b, c) along y, then along x: a detector
+    pixel at 0-based n is lit where ``n + 0.5 - (a + b n + c n**2) >= 1``. Empty: no shadow. It masks where
+    data quality is ignored (bits None); otherwise the flags tell of the shadow."""
 
     @property
     def name(self) -> str:
@@ -128,3 +136,5 @@ class Exposure:
     """Chips in the order of their extensions."""
     is_moving_target: bool = False
     """Whether the telescope followed a moving target (MTFLAG)."""
+    flag_path: str = ""
+    """File of the flags as it is named beside the input; empty when they are in the same file."""

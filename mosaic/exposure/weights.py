@@ -26,6 +26,8 @@ def input_weight(
     wt_scl: str | float = "exptime",
     sky: float = 0.0,
     scale_ratio: float = 1.0,
+    *,
+    peer_compat: bool = False,
 ) -> FloatArray:
     """Compute the final weight of the pixels of a window.
 
@@ -38,13 +40,15 @@ def input_weight(
     mask : ndarray of bool, shape of the window
         True where a pixel may be used.
     wht_type : {"EXP", "ERR", "IVM"}
-        Kind of weight. ERR without an ERR array falls back to EXP.
+        Kind of weight. ERR without an ERR array (WFPC2) falls back to EXP.
     wt_scl : str or float
         For EXP only: "exptime", "expsq" (weight goes with the square of the exposure time), or a factor.
     sky : float
         Sky level of the chip, native units (IVM without a map of the user).
     scale_ratio : float
         Output pixel scale over natural pixel scale.
+    peer_compat : bool
+        ERR without an ERR array: weight 1 for every exposure, as DrizzlePac gives it.
 
     Returns
     -------
@@ -54,7 +58,12 @@ def input_weight(
     kind = wht_type.strip().upper()
     if kind not in {"EXP", "ERR", "IVM"}:
         raise ParameterError(f"final_wht_type={wht_type!r} is unknown; choose EXP, ERR or IVM")
-    if kind == "EXP" or (kind == "ERR" and chip.err is None):
+    if kind == "ERR" and chip.err is None:
+        # The peer forgets the exposure time here, and its scale.
+        kind = "EXP"
+        if peer_compat:
+            return mask.astype(np.float32)
+    if kind == "EXP":
         level = np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl))
         return np.where(mask, level, np.float32(0.0))
     if kind == "ERR":
@@ -109,6 +118,7 @@ def _background_weight(chip: Chip, window: Window, sky: float) -> FloatArray:
     in_flat = Window(window.y0 + dy, window.y1 + dy, window.x0 + dx, window.x1 + dx)
     flat = read_rows(chip.flat, in_flat).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
+        flat = 1.0 / flat if chip.flat_is_inverse else flat
         weight = flat**2 / (noise + sky_e * flat)
     return weight.astype(np.float32)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic.exposure.reader import read_dq, read_err, read_science
+from mosaic.exposure.reader import read_err, read_science
 from mosaic.exposure.weights import exposure_scale, input_weight
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.store import NO_MASK, PackedMask, read_mask, read_packed
@@ -98,8 +98,7 @@ def exposure_drops(
     sky = job.sky[chip.name].subtracted
     prepare_drops(
         sci,
-        read_dq(chip, window),
-        job.bad_bits(frame.good_bits),
+        *job.flags(index, window, frame.good_bits),
         static.packed,
         found.packed,
         static.first_bit,
@@ -141,6 +140,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         wt_scl=settings.final_wt_scl,
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
+        peer_compat=settings.peer_compat,
     )
     if unit_e != 1.0 and settings.final_wht_type != "EXP":
         # An inverse variance goes with the inverse square of the unit of its values.

@@ -12,12 +12,13 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.errors import PlanMismatchError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_dq
+from mosaic.exposure.reader import is_lit, read_dq
 from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.pixmap import build_map_model
@@ -139,8 +140,18 @@ class Job:
 
     def good_flags(self, index: int, window: Window, good_bits: int | None) -> BoolArray:
         """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
-        is_good: BoolArray = (read_dq(self.plan.chips[index], window) & self.bad_bits(good_bits)) == 0
+        flags, bad_bits = self.flags(index, window, good_bits)
+        is_good: BoolArray = (flags & bad_bits) == 0
         return is_good
+
+    def flags(
+        self, index: int, window: Window, good_bits: int | None
+    ) -> tuple[NDArray[np.uint16], np.uint16]:
+        """Flags of a chip and those of them that mask; ignored flags (None) still leave a shadow masked."""
+        chip = self.plan.chips[index]
+        if good_bits is None and chip.shadow_edge:
+            return (~is_lit(chip, window)).astype(np.uint16), np.uint16(1)
+        return read_dq(chip, window), self.bad_bits(good_bits)
 
     def bad_bits(self, good_bits: int | None) -> np.uint16:
         """Flags that mask a pixel: neither good nor among ``resetbits``; None: flags are ignored."""

@@ -180,8 +180,9 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
 
 
 def _mask_group(job: Job, chip: Chip) -> str:
-    """Instrument and detector in the name of a static mask, only where the run mixes several."""
-    kinds = {(c.instrument, c.detector) for c in job.plan.chips}
+    """Instrument and detector in the name of a static mask, only where chips of several would share it."""
+    name = (chip.extver, chip.shape_yx)
+    kinds = {(c.instrument, c.detector) for c in job.plan.chips if (c.extver, c.shape_yx) == name}
     return f"{chip.instrument}_{chip.detector}" if len(kinds) > 1 else ""
 
 

@@ -50,7 +50,8 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
     index = job.chip_index[chip_task(chip)]
     level = blot_level(job.sky[chip.name], addsky=settings.blot_addsky, skyval=settings.blot_skyval)
     sci = hdul[chip.hdu_index].data
-    flags = hdul["DQ", chip.extver].data if chip.dq is not None else None
+    has_flags = chip.dq is not None and chip.dq.path == chip.sci.path
+    flags = hdul["DQ", chip.extver].data if has_flags else None
     for y0 in range(0, chip.shape_yx.ny, MASK_BAND_ROWS):
         band = Window(y0, min(y0 + MASK_BAND_ROWS, chip.shape_yx.ny), 0, chip.shape_yx.nx)
         is_hit = read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", band)

@@ -23,6 +23,7 @@ _QUANTITIES: Final = {
 }  # fmt: skip
 _PER_SECOND: Final = frozenset({"S", "SEC", "SECOND", "SECONDS"})
 _BLANK: Final = frozenset({"", "none", "indef"})
+_WFPC2_CHIPS: Final = {1: "PC", 2: "WF2", 3: "WF3", 4: "WF4"}
 
 
 class InstrumentSettings(Protocol):
@@ -85,8 +86,16 @@ class HeaderPair:
 
     @property
     def detector(self) -> str:
-        """DETECTOR, upper case."""
+        """DETECTOR, upper case; the name of the chip for WFPC2, which has a number for each in SCI."""
+        if self.instrument == "WFPC2":
+            return _WFPC2_CHIPS.get(self.detector_number, str(self.science.get("DETECTOR", "")))
         return str(self.primary.get("DETECTOR", self.science.get("DETECTOR", ""))).strip().upper()
+
+    @property
+    def detector_number(self) -> int:
+        """DETECTOR of the SCI header as a number (WFPC2: PC 1, WF 2 to 4); 0 when it is none."""
+        number = header_number(self.science, "DETECTOR")
+        return int(number) if number is not None else 0
 
     @property
     def ccdchip(self) -> int:
@@ -124,6 +133,14 @@ class InstrumentFacts:
     """Keyword of the flat field for IVM weights."""
     notes: tuple[str, ...] = ()
     """Assumptions made because keywords are absent."""
+    flat_is_inverse: bool = False
+    """Whether the flat field holds the factor that corrects, one over the response."""
+    dark_keyword: str = "MEANDARK"
+    """Keyword that `dark_e` comes from."""
+    binning: int = 1
+    """Detector pixels per image pixel along each axis."""
+    shadow_edge: tuple[float, ...] = ()
+    """Edge of the pyramid's shadow (see `mosaic.exposure.model.Chip`); empty for detectors without."""
 
 
 def resolve_overrides(settings: InstrumentSettings) -> Overrides:
@@ -166,6 +183,15 @@ def mean_value(
         )
     used = [value for value in found.values() if value]
     return sum(used) / len(used) if used else 0.0
+
+
+def given_value(
+    headers: HeaderPair, override: float | None, override_keywords: Sequence[str], what: str
+) -> float | None:
+    """User value, else the mean of the user's keywords; None when the user gave neither."""
+    if override is None and not override_keywords:
+        return None
+    return mean_value(headers, override, override_keywords, (), what)
 
 
 def resolve_unit(headers: HeaderPair, expected: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
