@@ -104,7 +104,7 @@ def is_lit(chip: Chip, window: Window) -> BoolArray:
 def _lit_along(edge: tuple[float, ...], first: int, last: int, binning: int) -> BoolArray:
     position = np.arange(first * binning, last * binning, dtype=np.float64)
     above_edge = position + 0.5 - (edge[0] + edge[1] * position + edge[2] * position**2)
-    lit: BoolArray = (above_edge >= 1.0).reshape(-1, binning).all(axis=1)
+    lit: BoolArray = np.all((above_edge >= 1.0).reshape(-1, binning), axis=1)
     return lit
 
 
