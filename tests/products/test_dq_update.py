@@ -230,7 +230,7 @@ def test_compressed_input_gives_an_uncompressed_copy_and_is_never_replaced(tmp_p
     (copy,) = write_dq_update(exposure, mask_rows, BITS, mode="copy", folder=tmp_path / "o")
     assert copy.name == "ja_flc.fits"
     np.testing.assert_array_equal(read_flags(copy, 1), expected_flags(1))
-    with pytest.raises(OutputError, match="compressed, converted and remote inputs cannot be updated in place"):
+    with pytest.raises(OutputError, match="compressed, converted and remote inputs cannot be updated"):
         write_dq_update(exposure, mask_rows, BITS, mode="inplace")
 
 
