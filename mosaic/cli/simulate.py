@@ -30,7 +30,7 @@ def parse_shape(text: str | None) -> tuple[int, int] | None:
 def simulate_command(
     outdir: Annotated[Path, typer.Argument(help="Folder for the exposures and the tables of truth.")],
     instrument: Annotated[
-        str | None, typer.Option(help="acs/wfc, acs/hrc, acs/sbc, wfc3/uvis or wfc3/ir.")
+        str | None, typer.Option(help="acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir or wfpc2.")
     ] = None,
     exposures: Annotated[int | None, typer.Option(min=1, help="Number of exposures per pointing.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Dither pattern: box4, line, mosaic:NxM.")] = None,
@@ -49,6 +49,7 @@ def simulate_command(
     defects: Annotated[bool | None, typer.Option(help="Whether there are bad pixels.")] = None,
     target_ra_deg: Annotated[float | None, typer.Option("--ra", help="Target, degrees.")] = None,
     target_dec_deg: Annotated[float | None, typer.Option("--dec", help="Target, degrees.")] = None,
+    ccd_gain: Annotated[float | None, typer.Option("--gain", help="Gain setting (WFPC2: 7 or 15).")] = None,
     program: Annotated[str | None, typer.Option(help="Three letters in the root names.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     chip_shape: Annotated[str | None, typer.Option(metavar="NYxNX", help="Smaller chips, for tests.")] = None,
@@ -74,6 +75,7 @@ def simulate_command(
             "defects": defects,
             "target_ra_deg": target_ra_deg,
             "target_dec_deg": target_dec_deg,
+            "ccd_gain": ccd_gain,
             "program": program,
             "seed": seed,
             "chip_shape": parse_shape(chip_shape),

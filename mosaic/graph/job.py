@@ -28,7 +28,7 @@ from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
 from mosaic.steps.drizzle import DropShape
-from mosaic.steps.median import CombineParams, StackFacts
+from mosaic.steps.median import CombineParams, StackFacts, exposure_background
 from mosaic.steps.sky import SkyLevel
 from mosaic.types import BoolArray, Window
 
@@ -218,7 +218,12 @@ class Job:
         return StackFacts(
             self.mean_weights[exposure],
             float(np.mean([chip.read_noise_e**2 for chip in chips])),
-            min(self.sky[chip.name].background * chip.to_electrons for chip in chips) / chips[0].exptime_s,
+            exposure_background(
+                [self.sky[chip.name].background for chip in chips],
+                [chip.to_electrons for chip in chips],
+                peer_compat=self.plan.settings.peer_compat,
+            )
+            / chips[0].exptime_s,
         )
 
     def weight_unit(self, exposure: int) -> float:

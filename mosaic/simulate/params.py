@@ -19,7 +19,7 @@ class SimulateParams:
     """Choices of one simulated set."""
 
     instrument: str = "acs/wfc"
-    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis or wfc3/ir."""
+    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir or wfpc2."""
     exposures: int = 4
     """Exposures per pointing; the pattern ``mosaic:NxM`` has N times M pointings."""
     pattern: str = "box4"
@@ -64,6 +64,8 @@ class SimulateParams:
     """Threads; None: as many as there are processors, at most 4. Never changes a byte."""
     filter_name: str | None = None
     """Filter; None: usual for the detector."""
+    ccd_gain: float | None = None
+    """Gain setting of the read-out (WFPC2: 7 or 15); None: usual for the detector."""
     target_name: str = "SIMULATED-FIELD"
     """TARGNAME."""
     target_ra_deg: float = 150.1
