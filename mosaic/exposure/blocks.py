@@ -133,12 +133,31 @@ def flat_block(
         science = [hdu for hdu in hdul if hdu.name == "SCI"]
         same = [hdu for hdu in science if header_number(hdu.header, "CCDCHIP") == facts.ccdchip]
         same = same or [hdu for hdu in science if int(hdu.ver) == headers.extver]
+        # The detectors with imsets have one chip, whatever the number of the imset.
+        same = same or (science[:1] if facts.full_shape_yx is not None else [])
         block = data_block(same[0], str(path), headers) if same else None
     if block is None:
         return None
     ny, nx = origin_yx[0] + shape_yx.ny, origin_yx[1] + shape_yx.nx
     if min(origin_yx) < 0 or ny > block.shape_yx.ny or nx > block.shape_yx.nx:
         problem = f"flat field {path} is {_size(block.shape_yx)}, the chip needs {nx} x {ny}"
+        raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
+    return block
+
+
+def low_flat_block(headers: HeaderPair, facts: InstrumentFacts, folder: Path) -> DataBlock | None:
+    """Coarsely sampled flat field of a detector that has one; None when it is not to be found."""
+    full = facts.full_shape_yx
+    if not facts.low_flat_keyword or full is None:
+        return None
+    path = _find_reference(str(headers.primary.get(facts.low_flat_keyword, "")).strip(), folder)
+    if path is None:
+        return None
+    with _open(str(path), headers, facts.low_flat_keyword) as hdul:
+        science = [hdu for hdu in hdul if hdu.name == "SCI"]
+        block = data_block(science[0], str(path), headers) if science else None
+    if block is not None and (full.ny % block.shape_yx.ny or full.nx % block.shape_yx.nx):
+        problem = f"flat field {path} is {_size(block.shape_yx)}, which does not divide {_size(full)}"
         raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
     return block
 

@@ -11,11 +11,12 @@ weight maps.)
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.errors import MetadataError, ParameterError
-from mosaic.exposure.model import Chip
+from mosaic.exposure.model import Chip, DataBlock
 from mosaic.exposure.reader import read_err, read_rows
-from mosaic.types import BoolArray, FloatArray, Window
+from mosaic.types import BoolArray, DoubleArray, FloatArray, ShapeYX, Window
 
 
 def input_weight(
@@ -106,7 +107,7 @@ def _background_weight(chip: Chip, window: Window, sky: float) -> FloatArray:
     """Inverse variance of the background in electrons, per exposure."""
     noise = chip.dark_e + chip.read_noise_e**2
     sky_e = sky * chip.to_electrons
-    if chip.flat is None:
+    if chip.flat is None and chip.low_flat is None:
         variance = noise + sky_e
         if not variance > 0.0:
             problem = f"IVM weight impossible: dark + sky + noise² is {variance:g} electrons²"
@@ -116,11 +117,40 @@ def _background_weight(chip: Chip, window: Window, sky: float) -> FloatArray:
         return np.full(window.shape_yx, 1.0 / variance, dtype=np.float32)
     dy, dx = chip.flat_origin_yx
     in_flat = Window(window.y0 + dy, window.y1 + dy, window.x0 + dx, window.x1 + dx)
-    flat = read_rows(chip.flat, in_flat).astype(np.float64)
+    flat = (
+        np.ones(in_flat.shape_yx) if chip.flat is None else read_rows(chip.flat, in_flat).astype(np.float64)
+    )
+    if chip.low_flat is not None and chip.full_shape_yx is not None:
+        flat *= _stretched(chip.low_flat, in_flat, chip.full_shape_yx)
     with np.errstate(divide="ignore", invalid="ignore"):
         flat = 1.0 / flat if chip.flat_is_inverse else flat
         weight = flat**2 / (noise + sky_e * flat)
     return weight.astype(np.float32)
+
+
+def _stretched(block: DataBlock, window: Window, full: ShapeYX) -> DoubleArray:
+    """Window of a coarse image stretched over the whole detector, bilinear between the middles of its pixels.
+
+    Beyond the outermost middles the last two pixels of an axis are continued in a line.
+    """
+    rows, below, dy = _nodes(window.y0, window.y1, full.ny // block.shape_yx.ny, block.shape_yx.ny)
+    columns, left, dx = _nodes(window.x0, window.x1, full.nx // block.shape_yx.nx, block.shape_yx.nx)
+    box = Window(*rows, *columns)
+    coarse = read_rows(block, box).astype(np.float64)
+    upper, right = np.minimum(below + 1, box.shape_yx.ny - 1), np.minimum(left + 1, box.shape_yx.nx - 1)
+    along_x = coarse[:, left] * (1.0 - dx) + coarse[:, right] * dx
+    stretched: DoubleArray = along_x[below] * (1.0 - dy)[:, None] + along_x[upper] * dy[:, None]
+    return stretched
+
+
+def _nodes(
+    first: int, last: int, factor: int, n_node: int
+) -> tuple[tuple[int, int], NDArray[np.intp], DoubleArray]:
+    """Range of nodes that pixels need, the node before each pixel counted from there, and its distance."""
+    position = (np.arange(first, last) + 0.5) / factor - 0.5
+    node = np.clip(np.floor(position), 0, max(0, n_node - 2)).astype(np.intp)
+    start = int(node[0])
+    return (start, min(int(node[-1]) + 2, n_node)), node - start, position - node
 
 
 def _user_weight(chip: Chip, window: Window) -> FloatArray:

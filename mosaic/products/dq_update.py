@@ -99,7 +99,7 @@ def write_dq_update(
     folder : Path, optional
         Where copies go; required for "copy". A compressed input gives an uncompressed copy.
     sky : mapping of int to float, optional
-        MDRIZSKY of each chip by EXTVER, native units; chips without entry keep their header.
+        MDRIZSKY of each chip by the index of its SCI extension, native units; others keep their header.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def _plan_units(exposure: Exposure, source: str, file: BinaryIO, sky: Mapping[in
         for index, hdu in enumerate(hdus):
             place = hdu.fileinfo()
             chip = dq_at.pop(place["datLoc"], None) if place["datSpan"] else None
-            value = sky.get(sci[index].extver) if index in sci else None
+            value = sky.get(index) if index in sci else None
             is_changed = chip is not None or value is not None
             has_sums = is_changed and ("CHECKSUM" in hdu.header or "DATASUM" in hdu.header)
             units.append(_Unit(place["hdrLoc"], place["datLoc"], place["datSpan"], value, has_sums, chip))

@@ -137,9 +137,10 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
         chip.extver: HeaderSource(
             path,
             chip.hdu_index,
-            places.get(("ERR", chip.extver)),
-            places.get(("DQ", chip.extver)),
+            places.get(("ERR", chip.file_extver)),
+            places.get(("DQ", chip.file_extver)),
             job.sky[chip.name].background,
+            chip.extver if chip.extver != chip.file_extver else None,
         )
         for chip in exposure.chips
     }

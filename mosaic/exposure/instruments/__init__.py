@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mosaic.errors import InstrumentError
-from mosaic.exposure.instruments import acs, wfc3, wfpc2
+from mosaic.exposure.instruments import acs, nicmos, stis, wfc3, wfpc2
 from mosaic.exposure.instruments.facts import HeaderPair, InstrumentFacts, Overrides
 
 FactsFunction = Callable[[HeaderPair, Overrides], InstrumentFacts]
@@ -25,10 +25,13 @@ REGISTRY: Final[dict[tuple[str, str], FactsFunction]] = {
     ("WFPC2", "WF2"): wfpc2.chip_facts,
     ("WFPC2", "WF3"): wfpc2.chip_facts,
     ("WFPC2", "WF4"): wfpc2.chip_facts,
+    ("STIS", "CCD"): stis.ccd_facts,
+    ("STIS", "NUV-MAMA"): stis.mama_facts,
+    ("STIS", "FUV-MAMA"): stis.mama_facts,
+    ("NICMOS", "1"): nicmos.camera_facts,
+    ("NICMOS", "2"): nicmos.camera_facts,
+    ("NICMOS", "3"): nicmos.camera_facts,
 }
-
-FILTER_KEYWORDS: Final = {"WFPC2": ("FILTNAM1", "FILTNAM2")}
-"""Keywords of filter names where they are not FILTER, FILTER1 and FILTER2."""
 
 
 def instrument_facts(headers: HeaderPair, overrides: Overrides) -> InstrumentFacts:
@@ -55,7 +58,6 @@ def flag_file(instrument: str, path: str) -> str:
 
 
 __all__ = [
-    "FILTER_KEYWORDS",
     "REGISTRY",
     "HeaderPair",
     "InstrumentFacts",

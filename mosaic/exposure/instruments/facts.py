@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from mosaic.errors import MetadataError, ParameterError
 from mosaic.geometry.wcs import header_number
+from mosaic.types import ShapeYX
 
 AMPLIFIER_GAINS: Final = ("ATODGNA", "ATODGNB", "ATODGNC", "ATODGND")
 AMPLIFIER_NOISES: Final = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
@@ -53,6 +54,10 @@ class InstrumentSettings(Protocol):
     def expkeyword(self) -> object:
         """Keywords to take the exposure time from."""
 
+    @property
+    def peer_compat(self) -> bool:
+        """Whether DrizzlePac's numbers are taken where they are known to be wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -64,6 +69,8 @@ class Overrides:
     read_noise_keywords: tuple[str, ...] = ()
     exptime: float | None = None
     exptime_keywords: tuple[str, ...] = ()
+    peer_compat: bool = False
+    """Take DrizzlePac's numbers where they are known to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,11 @@ class HeaderPair:
 
     @property
     def detector(self) -> str:
-        """DETECTOR, upper case; the name of the chip for WFPC2, which has a number for each in SCI."""
+        """DETECTOR, upper case; CAMERA for NICMOS; for WFPC2 the name of the chip, numbered in SCI."""
         if self.instrument == "WFPC2":
             return _WFPC2_CHIPS.get(self.detector_number, str(self.science.get("DETECTOR", "")))
-        return str(self.primary.get("DETECTOR", self.science.get("DETECTOR", ""))).strip().upper()
+        keyword = "CAMERA" if self.instrument == "NICMOS" else "DETECTOR"
+        return str(self.primary.get(keyword, self.science.get(keyword, ""))).strip().upper()
 
     @property
     def detector_number(self) -> int:
@@ -141,6 +149,10 @@ class InstrumentFacts:
     """Detector pixels per image pixel along each axis."""
     shadow_edge: tuple[float, ...] = ()
     """Edge of the pyramid's shadow (see `mosaic.exposure.model.Chip`); empty for detectors without."""
+    low_flat_keyword: str = ""
+    """Keyword of a second flat field, coarsely sampled, that the first is multiplied by; empty: none."""
+    full_shape_yx: ShapeYX | None = None
+    """Rows and columns of the whole detector, where the coarse flat field has to be stretched to it."""
 
 
 def resolve_overrides(settings: InstrumentSettings) -> Overrides:
@@ -155,7 +167,7 @@ def resolve_overrides(settings: InstrumentSettings) -> Overrides:
             )
         resolved.append((value, tuple(word.upper() for word in keywords)))
     (gain, gain_keys), (noise, noise_keys), (exptime, exptime_keys) = resolved
-    return Overrides(gain, gain_keys, noise, noise_keys, exptime, exptime_keys)
+    return Overrides(gain, gain_keys, noise, noise_keys, exptime, exptime_keys, settings.peer_compat)
 
 
 def mean_value(
