@@ -133,6 +133,10 @@ def parse_rules(text: str, name: str) -> RuleSet:
     return RuleSet(name, version, instrument, tuple(rules))
 
 
+_STAND_IN = {"STIS": "WFC3", "NICMOS": "WFC3"}
+"""Instruments without rules of their own, and whose rules are taken."""
+
+
 def read_rules(path: str | Path) -> RuleSet:
     """Read a rules file in DrizzlePac's text format."""
     try:
@@ -145,7 +149,7 @@ def read_rules(path: str | Path) -> RuleSet:
 def default_rules(instrument: str) -> RuleSet:
     """Read the packaged rules of an instrument."""
     folder = resources.files("mosaic.headers") / "rules"
-    source = folder / f"{instrument.lower()}.toml"
+    source = folder / f"{_STAND_IN.get(instrument, instrument).lower()}.toml"
     if not source.is_file():
         known = sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
         raise ParameterError(
