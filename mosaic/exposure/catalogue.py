@@ -7,12 +7,14 @@ so that nothing parses headers again.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol, overload
 
+import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
@@ -325,7 +327,7 @@ def _chip(
         flat=flat,
         flat_origin_yx=origin,
         wcs=wcs,
-        idcscale_arcsec=wcs.natural_scale_arcsec,
+        idcscale_arcsec=_natural_scale(wcs, peer_compat=settings.peer_compat),
         exptime_s=exptime_s,
         is_rate=facts.is_rate,
         native_unit=facts.native_unit,
@@ -342,6 +344,17 @@ def _chip(
         low_flat=low_flat,
         full_shape_yx=facts.full_shape_yx,
     )
+
+
+def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:
+    """Natural pixel scale, arcsec: IDCSCALE, else from the pixel area, which conserves flux.
+
+    DrizzlePac takes the scale along x of a chip without distortion, wrong by the ratio of the scales along
+    x and y (0.9 per cent in flux for camera 2 of NICMOS).
+    """
+    if peer_compat and not np.any(wcs.sip_a) and not np.any(wcs.sip_b):
+        return math.hypot(wcs.cd[0][0], wcs.cd[1][0]) * 3600.0
+    return wcs.natural_scale_arcsec
 
 
 def _refuse_same_names(exposures: Sequence[Exposure]) -> None:

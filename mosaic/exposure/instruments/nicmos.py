@@ -52,7 +52,7 @@ def camera_facts(headers: HeaderPair, overrides: Overrides) -> InstrumentFacts:
         read_noise_e=camera.read_noise_e if noise is None else noise,
         dark_e=camera.dark_e_s * (headers.number("EXPTIME") or 0.0),
         cte_direction=0,
-        ccdchip=1,
+        ccdchip=int(headers.detector),
         flat_keyword="FLATFILE",
         flat_is_inverse=True,
         notes=notes,
