@@ -30,7 +30,10 @@ def parse_shape(text: str | None) -> tuple[int, int] | None:
 def simulate_command(
     outdir: Annotated[Path, typer.Argument(help="Folder for the exposures and the tables of truth.")],
     instrument: Annotated[
-        str | None, typer.Option(help="acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir or wfpc2.")
+        str | None,
+        typer.Option(
+            help="acs/wfc|hrc|sbc, wfc3/uvis|ir, wfpc2, stis/ccd|nuv-mama|fuv-mama, nicmos/nic1|nic2|nic3."
+        ),
     ] = None,
     exposures: Annotated[int | None, typer.Option(min=1, help="Number of exposures per pointing.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Dither pattern: box4, line, mosaic:NxM.")] = None,

@@ -29,6 +29,12 @@ DETECTORS: dict[str, str] = {
     "wfc3/uvis": "wfc3_uvis.toml",
     "wfc3/ir": "wfc3_ir.toml",
     "wfpc2": "wfpc2.toml",
+    "stis/ccd": "stis_ccd.toml",
+    "stis/nuv-mama": "stis_nuv.toml",
+    "stis/fuv-mama": "stis_fuv.toml",
+    "nicmos/nic1": "nicmos_nic1.toml",
+    "nicmos/nic2": "nicmos_nic2.toml",
+    "nicmos/nic3": "nicmos_nic3.toml",
 }
 """Name of each simulated detector and its table."""
 
@@ -75,7 +81,7 @@ class DetectorFacts:
     instrument: str
     """INSTRUME."""
     detector: str
-    """DETECTOR."""
+    """DETECTOR (CAMERA for NICMOS)."""
     table: Mapping[str, Any]
     """The remaining numbers, as the table names them."""
     chips: tuple[ChipOptics, ...]
@@ -92,7 +98,7 @@ class DetectorFacts:
 
     @property
     def is_rate(self) -> bool:
-        """Whether files hold electrons per second."""
+        """Whether files hold a rate."""
         return str(self.table["bunit"]).endswith("/S")
 
     @property

@@ -41,7 +41,7 @@ def write_exposure(
         unit = str(facts.detector.table["bunit"])
         hdus.append(fits.ImageHDU(exposed.sci, science_header(facts, optics, chip_sky, exposed)))
         hdus.append(fits.ImageHDU(exposed.err, companion_header(facts, optics, chip_sky, "ERR", unit)))
-        dq = exposed.dq.astype(np.int16)
+        dq = _named_flags(exposed.dq, facts.detector.table.get("dq_bits", {}))
         hdus.append(fits.ImageHDU(dq, companion_header(facts, optics, chip_sky, "DQ", "UNITLESS")))
         if facts.detector.is_rate:
             samples = np.full(optics.shape_yx, 10, dtype=np.int16)
@@ -226,8 +226,9 @@ def write_sky(folder: Path, sky_e: Mapping[str, float], facts: DetectorFacts, ex
     """Write the true sky per nominal pixel: electrons and, unless gains differ by chip, the file's unit."""
     values = np.array(list(sky_e.values()))
     table = Table({"rootname": list(sky_e), "sky_e": values})
-    if not facts.table.get("is_in_dn", False):
-        table["sky_native"] = values / exptime_s if facts.is_rate else values
+    gains = {facts.electrons_per_count(optics) for optics in facts.chips}
+    if len(gains) == 1:
+        table["sky_native"] = values / (exptime_s if facts.is_rate else 1.0) / gains.pop()
     table.meta["bunit"] = str(facts.table["bunit"])
     return _write_table(folder / "sky.ecsv", table)
 

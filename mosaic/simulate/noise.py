@@ -12,7 +12,8 @@ uniform sky comes out uniform): ``SCI = (n - D) / P``, ``ERR = sqrt(max(n, 0) + 
 A calibrated value is thus surface brightness times the nominal pixel area: a star of rate F gives
 ``SCI = t F * (integral of the PSF over the pixel) / P``. Summed with the true areas as weights,
 ``sum(SCI * P) = t F``; drizzling weights by area and so recovers F, while a plain sum of a calibrated
-image does not. Rate detectors (WFC3/IR) store SCI / t and ERR / t.
+image does not. Rate detectors (WFC3/IR, NICMOS) store SCI / t and ERR / t; detectors read in counts
+divide by their gain besides.
 """
 
 from __future__ import annotations

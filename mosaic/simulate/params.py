@@ -19,7 +19,8 @@ class SimulateParams:
     """Choices of one simulated set."""
 
     instrument: str = "acs/wfc"
-    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir or wfpc2."""
+    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir, wfpc2, stis/ccd, stis/nuv-mama, stis/fuv-mama or
+    nicmos/nic1 to nicmos/nic3."""
     exposures: int = 4
     """Exposures per pointing; the pattern ``mosaic:NxM`` has N times M pointings."""
     pattern: str = "box4"
