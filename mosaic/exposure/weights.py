@@ -28,6 +28,7 @@ def input_weight(
     sky: float = 0.0,
     scale_ratio: float = 1.0,
     *,
+    unit_e: float = 1.0,
     peer_compat: bool = False,
 ) -> FloatArray:
     """Compute the final weight of the pixels of a window.
@@ -48,8 +49,11 @@ def input_weight(
         Sky level of the chip, native units (IVM without a map of the user).
     scale_ratio : float
         Output pixel scale over natural pixel scale.
+    unit_e : float
+        Electrons in the unit of the values that are weighed: ERR and IVM are inverse variances in it.
     peer_compat : bool
-        ERR without an ERR array: weight 1 for every exposure, as DrizzlePac gives it.
+        As DrizzlePac: ERR without an ERR array weighs 1; ERR and maps of the user are taken in the unit of
+        the file; ERR of a rate counts the exposure time; the sky in IVM lacks the gain.
 
     Returns
     -------
@@ -68,11 +72,16 @@ def input_weight(
         level = np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl))
         return np.where(mask, level, np.float32(0.0))
     if kind == "ERR":
-        weight = _error_weight(chip, window)
+        weight = _error_weight(chip, window, peer_compat=peer_compat)
         factor = scale_ratio**-4
-    else:
-        weight = _background_weight(chip, window, sky) if chip.ivm is None else _user_weight(chip, window)
+    elif chip.ivm is None:
+        weight = _background_weight(chip, window, sky, peer_compat=peer_compat)
         factor = chip.exptime_s**2 * scale_ratio**-4
+    else:
+        # The map belongs to the file's own counts.
+        weight = _user_weight(chip, window)
+        factor = chip.exptime_s**2 * scale_ratio**-4 / (1.0 if peer_compat else chip.gain**2)
+    factor *= unit_e**2
     with np.errstate(over="ignore", invalid="ignore"):
         weight = weight * np.float32(factor)
         is_used = mask & np.isfinite(weight) & (weight > 0.0)
@@ -94,19 +103,19 @@ def exposure_scale(exptime_s: float, wt_scl: str | float) -> float:
     return float(wt_scl)
 
 
-def _error_weight(chip: Chip, window: Window) -> FloatArray:
+def _error_weight(chip: Chip, window: Window, *, peer_compat: bool) -> FloatArray:
     """Inverse variance of the rate in electrons per second."""
-    err_e = read_err(chip, window) * np.float32(chip.gain)
-    time = np.float32(1.0 if chip.is_rate else chip.exptime_s)
+    err_e = read_err(chip, window) * np.float32(1.0 if peer_compat else chip.gain)
+    time = np.float32(1.0 if chip.is_rate and not peer_compat else chip.exptime_s)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         weight: FloatArray = np.where(err_e > 0.0, (time / err_e) ** 2, np.float32(0.0))
     return weight
 
 
-def _background_weight(chip: Chip, window: Window, sky: float) -> FloatArray:
+def _background_weight(chip: Chip, window: Window, sky: float, *, peer_compat: bool) -> FloatArray:
     """Inverse variance of the background in electrons, per exposure."""
     noise = chip.dark_e + chip.read_noise_e**2
-    sky_e = sky * chip.to_electrons
+    sky_e = sky * chip.to_electrons / (chip.gain if peer_compat else 1.0)
     if chip.flat is None and chip.low_flat is None:
         variance = noise + sky_e
         if not variance > 0.0:

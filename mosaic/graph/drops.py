@@ -140,11 +140,9 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         wt_scl=settings.final_wt_scl,
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
+        unit_e=unit_e,
         peer_compat=settings.peer_compat,
     )
-    if unit_e != 1.0 and settings.final_wht_type != "EXP":
-        # An inverse variance goes with the inverse square of the unit of its values.
-        weight *= np.float32(unit_e**2)
     return DropWindow(window, value, weight)
 
 
