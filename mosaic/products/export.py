@@ -160,7 +160,9 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
         for group, members in job.static_groups.items():
             chip = plan.chips[members[0]]
             shape = ShapeYX(*chip.shape_yx)
-            name = names.static_mask(shape, chip.extver, _mask_group(job, chip))
+            # The masks of NICMOS go by the number of the camera.
+            number = chip.ccdchip if chip.instrument == "NICMOS" else chip.extver
+            name = names.static_mask(shape, number, _mask_group(job, chip))
             yield name, intermediate_header(name), MaskPlane(job, f"static/{group}", "int16")
     if settings.median:
         for exposure in plan.exposures:
