@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.catalogue import Catalogue, read_catalogue
+from mosaic.exposure.inputs import expand_inputs
 from mosaic.exposure.model import Chip
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import resolve_grids
@@ -22,8 +23,10 @@ from mosaic.graph.job import Job
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
+from mosaic.headers.rulesets import find_rules_files
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
+from mosaic.products.empty import write_empty_product
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
@@ -174,6 +177,11 @@ def drizzle(
     start = time.perf_counter()
     bound_allocator()
     catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
+    if not catalogue.exposures:
+        reasons = [str(error) for error in catalogue.rejected]
+        empty = write_empty_product([file.path for file in expand_inputs(paths).files], output, reasons)
+        if empty is not None:
+            observer.message("WARNING", f"wrote {empty} without pixels")
     while True:
         try:
             return _drizzle_catalogue(catalogue, output, settings, options, observer, start)
@@ -272,8 +280,12 @@ def _make_plan(
     names = resolve_product_names(
         output, exposures[0].filename, instrument=exposures[0].instrument, n_exposures=len(exposures)
     )
+    folder = Path.cwd() if gated.peer_compat else None
+    files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
+    header_rules = tuple((file.name, file.text, file.instrument) for file in files)
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
-    return names, Plan(gated, exposures, separate, final, version("mosaic-hst")), [*notes, *unit.notes]
+    made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
+    return names, made, [*notes, *unit.notes]
 
 
 def _budget(made: Plan, options: RunOptions) -> Budget:

@@ -33,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.exposure": BASE | PARAMETERS | {"mosaic.geometry", "mosaic.kernels"},
     "mosaic.steps": BASE | PARAMETERS | {"mosaic.kernels", "mosaic.geometry", "mosaic.exposure"},
     "mosaic.graph": BASE | PARAMETERS | SCIENCE,
-    "mosaic.headers": BASE | PARAMETERS | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming"},
+    "mosaic.headers": BASE
+    | PARAMETERS
+    | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},

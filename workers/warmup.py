@@ -23,7 +23,7 @@ from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
 from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
-from mosaic.steps.median import CombineParams, StackFacts, combine_stack
+from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import FloatArray, Window
 
@@ -81,6 +81,10 @@ def _model() -> MapModel:
         table_axes=np.ones((4, 6)),
         homography=np.eye(3),
         nodes=np.zeros((0, 0, 2)),
+        cuts=np.zeros(0),
+        bends_x=np.zeros(0),
+        bends_y=np.zeros(0),
+        bend_reach=0.0,
     )
 
 
@@ -140,6 +144,7 @@ def _warm_combine() -> int:
             grow=1,
             maskpt=0.3,
             newmasks=True,
+            complete=COMPLETE_WEIGHT,
         )
         combine_stack(stack, stack, facts, params, 3)
     return len(_COMBINE_TYPES)

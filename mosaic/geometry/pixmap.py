@@ -8,6 +8,7 @@ The kernels that evaluate a `MapModel` are in `mosaic.kernels.pixmap`.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,13 @@ from mosaic.errors import ParameterError
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.tangent import tangent_basis
 from mosaic.geometry.wcs import ChipWcs
-from mosaic.kernels.pixmap import MapModel
-from mosaic.types import DoubleArray
+from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.types import DoubleArray, ShapeYX
 
+PIECE_PX: Final = (64.0, 32.0, 16.0)
+"""Lengths of the pieces that are tried, longest first."""
+PIECE_ERROR_PX: Final = 2.0e-9
+"""Largest difference between a piece of a row and the exact positions that is accepted, output pixels."""
 _FAR_PX: Final = 1.0e9
 """Where a chip 90 degrees or more from the tangent point is mapped: out of any frame."""
 
@@ -46,7 +51,7 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0) -> MapMod
     homography = build_homography(wcs, grid)
     if not _is_in_front(wcs, homography):
         homography = np.array([[0.0, 0.0, _FAR_PX], [0.0, 0.0, _FAR_PX], [0.0, 0.0, 1.0]])
-    return MapModel(
+    model = MapModel(
         step=int(stepsize),
         crpix_xy=np.array(wcs.crpix_xy, dtype=np.float64),
         sip_a=_own(wcs.sip_a),
@@ -58,7 +63,81 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0) -> MapMod
         table_axes=_own(wcs.table_axes),
         homography=homography,
         nodes=_node_table(wcs, homography, stepsize) if stepsize else np.zeros((0, 0, 2)),
+        cuts=np.zeros(0),
+        bends_x=np.zeros(0),
+        bends_y=np.zeros(0),
+        bend_reach=0.0,
     )
+    return model if stepsize else cut_rows(model, wcs.shape_yx)
+
+
+def cut_rows(model: MapModel, shape_yx: ShapeYX) -> MapModel:
+    """Give an exact model the longest pieces of rows whose cubics are as good as exact positions.
+
+    The pieces begin at the nodes of the look-up tables. A model for which no length in `PIECE_PX`
+    keeps the error below `PIECE_ERROR_PX`, or whose tables have nodes closer than that, is returned as it
+    is: every pixel is evaluated by itself.
+
+    Parameters
+    ----------
+    model : MapModel
+        Exact model without pieces.
+    shape_yx : ShapeYX
+        Shape of the chip.
+    """
+    nx = shape_yx.nx
+    is_shifted = bool(model.d2im_x.any() or model.d2im_y.any())
+    bends_x, bends_y = _table_nodes(model, (0, 1), 0), _table_nodes(model, (0, 1), 3)
+    nodes = np.concatenate([bends_x, _table_nodes(model, (2, 3), 0)])
+    inside = np.unique(nodes[(nodes > 1.0) & (nodes < nx)])
+    ends = np.concatenate([[1.0], inside, [float(nx)]])
+    for length in PIECE_PX:
+        if len(ends) > 2 and len(ends) * length > 2.0 * nx:
+            continue
+        cut = model._replace(
+            cuts=_subdivided(ends, length),
+            bends_x=bends_x if is_shifted else np.zeros(0),
+            bends_y=bends_y if is_shifted else np.zeros(0),
+            bend_reach=float(max(np.abs(model.d2im_x).max(), np.abs(model.d2im_y).max()))
+            if is_shifted
+            else 0.0,
+        )
+        if _piece_error(model, cut, shape_yx) <= PIECE_ERROR_PX:
+            return cut
+    return model
+
+
+def _table_nodes(model: MapModel, tables: tuple[int, int], axis: int) -> DoubleArray:
+    """FITS pixels of the nodes of look-up tables along an axis (0: x, 3: y, as in `table_axes`)."""
+    arrays = (model.npol_x, model.npol_y, model.d2im_x, model.d2im_y)
+    found = [np.zeros(0)]
+    for table in tables:
+        count = arrays[table].shape[1 if axis == 0 else 0]
+        if arrays[table].size > 1:
+            crpix, crval, cdelt = model.table_axes[table, axis : axis + 3]
+            found.append(crval + (np.arange(count) + 1.0 - crpix) * cdelt)
+    return np.unique(np.concatenate(found))
+
+
+def _subdivided(ends: DoubleArray, length: float) -> DoubleArray:
+    """Ends of pieces no longer than `length` between given ends."""
+    parts = [
+        np.linspace(low, high, max(1, math.ceil((high - low) / length)), endpoint=False)
+        for low, high in pairwise(ends)
+    ]
+    return np.concatenate([*parts, ends[-1:]])
+
+
+def _piece_error(exact: MapModel, cut: MapModel, shape_yx: ShapeYX) -> float:
+    """Largest difference between two models on rows spread over a chip, output pixels."""
+    ny, nx = shape_yx
+    planes = np.empty((4, nx + 1))
+    worst = 0.0
+    for row in np.unique(np.linspace(-0.5, ny - 0.5, 9).round(2)):
+        map_row(exact, 0, nx + 1, -0.5, float(row), planes[0], planes[1])
+        map_row(cut, 0, nx + 1, -0.5, float(row), planes[2], planes[3])
+        worst = max(worst, float(np.abs(planes[:2] - planes[2:]).max()))
+    return worst
 
 
 def build_homography(wcs: ChipWcs, grid: OutputGrid) -> DoubleArray:

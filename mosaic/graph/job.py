@@ -28,7 +28,7 @@ from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
 from mosaic.steps.drizzle import DropShape
-from mosaic.steps.median import CombineParams, StackFacts, exposure_background
+from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
 from mosaic.steps.sky import SkyLevel
 from mosaic.types import BoolArray, Window
 
@@ -210,6 +210,7 @@ class Job:
             s.combine_grow,
             s.combine_maskpt,
             s.median_newmasks,
+            0.0 if s.peer_compat else COMPLETE_WEIGHT,
         )
 
     def stack_facts(self, exposure: int) -> StackFacts:

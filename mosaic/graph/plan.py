@@ -92,6 +92,8 @@ class Plan:
     """Frame of the product."""
     version: str
     """Version of mosaic that made the plan."""
+    header_rules: tuple[tuple[str, str, str], ...] = ()
+    """Rules files of the user for blending headers: name, text, instrument (empty: all)."""
 
     @cached_property
     def chips(self) -> tuple[Chip, ...]:
@@ -112,6 +114,8 @@ class Plan:
             "inputs": [(e.rootname, e.fingerprint) for e in self.exposures],
             "frames": [codec.encode(layer.grid, {}) for layer in (self.separate, self.final)],
         }
+        if self.header_rules:
+            identity["rules"] = [(text, instrument) for _name, text, instrument in self.header_rules]
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
@@ -136,6 +140,7 @@ class Plan:
                 for layer in (self.separate, self.final)
             ],
             "arrays": arrays,
+            "header_rules": self.header_rules,
         }
         temporary = folder / ".plan.json.tmp"
         temporary.write_text(json.dumps(body))
@@ -167,6 +172,7 @@ class Plan:
                 layers[0],
                 layers[1],
                 body["version"],
+                tuple((name, text, instrument) for name, text, instrument in body.get("header_rules", ())),
             )
         except (OSError, KeyError, ValueError, TypeError) as error:
             problem = f"{folder}/plan.json is missing or damaged ({error}); run with --restart"

@@ -17,10 +17,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits.card import Undefined
-from numpy.typing import NDArray
 
+from mosaic.headers.hdrtab import build_table
 from mosaic.headers.keywords import set_value
-from mosaic.headers.rulesets import FunctionName, Rule, RuleSet, default_rules
+from mosaic.headers.rulesets import FunctionName, Rule, RuleSet, choose_rules
 
 Value: TypeAlias = Any  # str, bool, int, float or complex: what a FITS card can hold
 _STRUCTURE = ("XTENSION", "PCOUNT", "GCOUNT")
@@ -55,6 +55,11 @@ class ChipHeaders:
         """INSTRUME in upper case, empty when absent."""
         return str(self.primary.get("INSTRUME", "")).strip().upper()
 
+    @property
+    def telescope(self) -> str:
+        """TELESCOP in upper case, empty when absent."""
+        return str(self.primary.get("TELESCOP", "")).strip().upper()
+
 
 @dataclass(frozen=True, slots=True)
 class BlendedHeaders:
@@ -72,9 +77,13 @@ class BlendedHeaders:
     """HDRTAB; None when the rules ask for no column."""
     rules: RuleSet
     """The rules that were applied."""
+    removed: frozenset[str] = frozenset()
+    """Keywords that the rules take out of the headers, unless a function puts them back."""
 
 
-def blend_headers(chips: Sequence[ChipHeaders], rules: RuleSet | None = None) -> BlendedHeaders:
+def blend_headers(
+    chips: Sequence[ChipHeaders], rules: RuleSet | None = None, *, peer_compat: bool = False
+) -> BlendedHeaders:
     """Blend the headers of the chips of a product.
 
     Parameters
@@ -84,27 +93,34 @@ def blend_headers(chips: Sequence[ChipHeaders], rules: RuleSet | None = None) ->
         from begin to end and not kept, so that a sequence may read its files as it goes.
     rules : RuleSet, optional
         Rules to apply; by default the packaged rules of the instruments that occur, merged.
+    peer_compat : bool
+        As in DrizzlePac: missing values of HDRTAB, the keyword that leaves the headers for a renamed
+        column, and rules of only those instruments that are among the first chips, as many as there are
+        exposures.
     """
     if not chips:
         raise ValueError("blending needs the headers of at least one chip")
-    exposures, examples = _survey(chips)
-    ruleset = rules or _merged_rules([chip.instrument for chip in examples])
-    expanded = _expand(ruleset, examples)
+    exposures, examples = _survey(chips, peer_compat=peer_compat)
+    ruleset = rules or choose_rules({chip.instrument: chip.telescope for chip in examples})
+    expanded = _expand(ruleset, examples, peer_compat=peer_compat)
     kinds = [_Gathered(expanded) for _kind in ("primary", "sci", "wht", "ctx")]
-    rows: list[list[Value | None]] = [[] for _column_name in expanded.columns]
+    rows: dict[str, list[Value | None]] = {name: [] for name in expanded.columns}
+    comments: dict[str, str] = {}
     for index, chip in enumerate(chips):
         if index in exposures:
             kinds[0].add(chip.primary, {})
         kinds[1].add(chip.sci, {})
         kinds[2].add(chip.err, _UNITLESS)
         kinds[3].add(chip.dq, _UNITLESS)
-        for column, keyword in zip(rows, expanded.columns.values(), strict=True):
-            value = _value(chip.primary, keyword)
-            column.append(_value(chip.sci, keyword) if value is None else value)
+        for name, keyword in expanded.columns.items():
+            header = chip.primary if _value(chip.primary, keyword) is not None else chip.sci
+            rows[name].append(_value(header, keyword))
+            if not comments.get(name) and keyword in header:
+                comments[name] = header.comments[keyword]
     primary, sci, wht, ctx = (gathered.blend() for gathered in kinds)
-    columns = [_column(name, values) for name, values in zip(expanded.columns, rows, strict=True)]
-    table = fits.BinTableHDU.from_columns(columns, name="HDRTAB") if columns else None
-    return BlendedHeaders(primary, sci, wht, ctx, table, ruleset)
+    table = build_table(rows, comments, peer_compat=peer_compat)
+    removed = expanded.moved | expanded.deletions
+    return BlendedHeaders(primary, sci, wht, ctx, table, ruleset, removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,8 @@ class _Expanded:
     """Column of HDRTAB -> keyword."""
     values: tuple[tuple[str, str, FunctionName], ...]
     """(keyword, keyword of the product, function), in order: the last one for a target wins."""
+    moved: frozenset[str]
+    """Keywords that a column takes out of the headers, unless a function puts them back."""
     deletions: frozenset[str]
     """Keywords dropped without trace."""
     titles: tuple[str, ...]
@@ -155,33 +173,26 @@ class _Gathered:
             text = str(header[position]).strip()
             if text.startswith("/") and any(title in text for title in self._rules.titles):
                 del header[position]
-        moved = set(self._rules.columns) | set(self._rules.columns.values())
-        for keyword in (moved - set(blended)) | self._rules.deletions:
+        for keyword in (self._rules.moved - set(blended)) | self._rules.deletions:
             header.remove(keyword, ignore_missing=True, remove_all=True)
         for keyword, value in blended.items():
             set_value(header, keyword, value)
         return header
 
 
-def _survey(chips: Sequence[ChipHeaders]) -> tuple[frozenset[int], list[ChipHeaders]]:
+def _survey(chips: Sequence[ChipHeaders], *, peer_compat: bool) -> tuple[frozenset[int], list[ChipHeaders]]:
     """Return the positions of the first chip of each exposure, and the first chip of each instrument."""
     exposures: dict[str, int] = {}
-    instruments: dict[str, ChipHeaders] = {}
+    instruments: dict[str, tuple[int, ChipHeaders]] = {}
     for index, chip in enumerate(chips):
         if exposures.setdefault(chip.rootname, index) == index:
-            instruments.setdefault(chip.instrument, chip)
-    return frozenset(exposures.values()), list(instruments.values())
+            instruments.setdefault(chip.instrument, (index, chip))
+    n_surveyed = len(exposures) if peer_compat else len(chips)
+    examples = [chip for index, chip in instruments.values() if index < n_surveyed]
+    return frozenset(exposures.values()), examples
 
 
-def _merged_rules(instruments: Sequence[str]) -> RuleSet:
-    """Return the packaged rules of some instruments."""
-    merged, *others = (default_rules(instrument) for instrument in instruments)
-    for other in others:
-        merged = merged.merge(other)
-    return merged
-
-
-def _expand(ruleset: RuleSet, examples: Sequence[ChipHeaders]) -> _Expanded:
+def _expand(ruleset: RuleSet, examples: Sequence[ChipHeaders], *, peer_compat: bool) -> _Expanded:
     """Replace sections and patterns by keywords, looking at one chip of each instrument."""
     headers = [header for chip in examples for header in (chip.primary, chip.sci, chip.err, chip.dq)]
     columns: dict[str, str] = {}
@@ -189,18 +200,19 @@ def _expand(ruleset: RuleSet, examples: Sequence[ChipHeaders]) -> _Expanded:
     deletions: set[str] = set()
     titles: list[str] = []
     for rule in ruleset.rules:
-        keywords = _keywords(rule, headers)
         if rule.is_section:
             titles.append(rule.source)
         if rule.action == "delete":
-            deletions.update(keywords)
-        for keyword in keywords:
+            deletions.update(keyword for header in headers for keyword in _keywords(rule, [header]))
+            continue
+        for keyword in _keywords(rule, headers):
             target = keyword if rule.is_section or "*" in rule.source else rule.target
             if rule.function is not None:
                 values.append((keyword, target, rule.function))
-            elif rule.action == "column":
+            else:
                 columns.setdefault(target, keyword)
-    return _Expanded(MappingProxyType(columns), tuple(values), frozenset(deletions), tuple(titles))
+    moved = frozenset(columns) if peer_compat else frozenset(columns.values())
+    return _Expanded(MappingProxyType(columns), tuple(values), moved, frozenset(deletions), tuple(titles))
 
 
 def _keywords(rule: Rule, headers: Iterable[fits.Header]) -> list[str]:
@@ -238,16 +250,6 @@ def _value(header: fits.Header, keyword: str) -> Value | None:
     """Return the value of a keyword, None when absent or undefined."""
     value = header.get(keyword)
     return None if isinstance(value, Undefined) else value
-
-
-def _column(name: str, values: Sequence[Value | None]) -> fits.Column:
-    """Return a table column; missing values are NaN, blank where the others are text."""
-    if any(isinstance(value, str) for value in values):
-        text = np.array(["" if value is None else str(value) for value in values])
-        return fits.Column(name, f"{max(1, text.dtype.itemsize // 4)}A", array=text)
-    array: NDArray[Any] = np.array([np.nan if value is None else value for value in values])
-    formats = {"b": "L", "i": "K", "f": "D", "c": "M"}
-    return fits.Column(name, formats[array.dtype.kind], array=array)
 
 
 def _numbers(values: Sequence[Value]) -> list[Value]:

@@ -30,6 +30,7 @@ _DISTORTION = re.compile(
     r"[AB]_.*|IDC(?!TAB$).*|SCD.*|SCTYPE.*|SCRVAL.*|SNAXIS.*|SCRPIX.*|CP.*|DP.*"
     r"|D2IM(?!FILE$).*|TDDALPHA|TDDBETA|TDD_C.*|NPOLEXT|DGEOEXT"
 )
+_LOOKUP_TABLES = re.compile(r"C(PDIS|PERR)\d|DP\d.*|DQ\d.*|D2IM(?!FILE$).*|NPOLEXT|DGEOEXT")
 _ALTERNATE = re.compile(
     r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CNAME|CRDER|CSYER|CROTA)\d[A-Z]"
     r"|(CD|PC|PV|PS)\d+_\d+[A-Z]"
@@ -232,6 +233,11 @@ def remove_distortion(header: fits.Header) -> None:
         if isinstance(value, str) and value.endswith("-SIP"):
             header[axis] = value.removesuffix("-SIP")
     _remove(header, _DISTORTION)
+
+
+def remove_lookup_tables(header: fits.Header) -> None:
+    """Remove what refers to look-up tables of the distortion in other extensions; SIP stays."""
+    _remove(header, _LOOKUP_TABLES)
 
 
 def remove_alternate_wcs(header: fits.Header) -> None:

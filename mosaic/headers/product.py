@@ -1,14 +1,13 @@
 """Headers of the products: blended headers of the inputs plus what drizzling knows.
 
-Covers PRIMARY, SCI, WHT, CTX, ERR and HDRTAB of a final product, the two headers of a separate drizzle,
-and small headers for the intermediates. Does not cover pixels, nor the cards that describe how they are
-stored (`mosaic.products.fits` adds them).
+Covers PRIMARY, SCI, WHT, CTX, ERR and HDRTAB of a final product, the headers of the separate drizzles, of
+their median and of a blot, and small headers for masks. Does not cover pixels, nor the cards that describe
+how they are stored (`mosaic.products.fits` adds them).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
@@ -21,10 +20,8 @@ from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
 
-_CHIP_WCS = re.compile(
-    r"WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CTYPE\d|CUNIT\d|CD\d_\d|LONPOLE|LATPOLE|RADESYS|EQUINOX"
-    r"|ORIENTAT|VAFACTOR|[AB]_(ORDER|DMAX|\d_\d)|LT[VM].*|CCDCHIP|EXPNAME"
-)
+_NOT_OF_THE_SCIENCE = ("OBJECT", "MJDREF")
+"""Keywords without a rule that DrizzlePac removes from the science image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +102,8 @@ class ProductFacts:
     """Whether there is an error image."""
     rules: RuleSet | None = None
     """Blending rules; by default the packaged ones."""
+    peer_compat: bool = False
+    """HDRTAB, NEXTEND of simple files and EXPTIME of blots as in DrizzlePac."""
     date: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
     """Date of writing."""
 
@@ -129,6 +128,32 @@ class ProductHeaders:
     """Error image; None when there is none to write."""
     hdrtab: fits.BinTableHDU | None
     """Keywords of all chips; None for a separate drizzle."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleHeaders:
+    """Headers of a separate drizzle, which is written as two simple files."""
+
+    sci: fits.Header
+    """Science image."""
+    wht: fits.Header
+    """Weight image."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlotFacts:
+    """What the header of a blot says beyond what the headers of its chip say."""
+
+    filename: str
+    """Base name of the file."""
+    exptime_s: float
+    """Exposure time that the values belong to."""
+    bunit: str
+    """Unit of the values."""
+    version: str
+    """Version of mosaic."""
+    date: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
+    """Date of writing."""
 
 
 class HeaderReader(Sequence[ChipHeaders]):
@@ -196,6 +221,12 @@ def _with_times(primary: fits.Header, sci: fits.Header) -> fits.Header:
     return primary
 
 
+def extension_places(path: str) -> dict[tuple[str, int], int]:
+    """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
+    with fits.open(path, memmap=False) as hdus:
+        return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
+
+
 def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     """Build all headers of a final product.
 
@@ -206,16 +237,18 @@ def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     """
     chips = HeaderReader([chip.source for chip in facts.chips])
     first = chips[0]
-    blended = blend_headers(chips, facts.rules)
+    blended = blend_headers(chips, facts.rules, peer_compat=facts.peer_compat)
     filename = facts.names.built if facts.build else facts.names.simple("sci")
     primary = _primary(facts, blended.primary, first, filename)
     _add_history(primary, facts, blended.rules)
     images = _images(facts, blended, first)
     if not facts.build:
-        primary["NEXTEND"] = int(blended.table is not None)
+        primary.remove("NEXTEND", ignore_missing=True)
         names = {kind: facts.names.simple(kind) for kind in images}
         images = {kind: _simple(primary, images[kind], kind, names[kind]) for kind in images}
-        images["sci"].remove("NEXTEND")
+        for kind in ("wht", "ctx") if facts.peer_compat else ():
+            if kind in images:
+                images[kind]["NEXTEND"] = int(blended.table is not None)
     else:
         primary["NEXTEND"] = 3 + facts.has_error + (blended.table is not None)
         for kind, header in images.items():
@@ -231,7 +264,7 @@ def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     )
 
 
-def build_single_headers(facts: ProductFacts, names: ExposureNames) -> ProductHeaders:
+def build_single_headers(facts: ProductFacts, names: ExposureNames) -> SingleHeaders:
     """Build the headers of the separate drizzle of one exposure: simple files, nothing blended.
 
     Parameters
@@ -241,57 +274,59 @@ def build_single_headers(facts: ProductFacts, names: ExposureNames) -> ProductHe
     names : ExposureNames
         Names of its intermediates.
     """
-    chips = HeaderReader([chip.source for chip in facts.chips])
-    first = chips[0]
-    template = BlendedHeaders(
-        first.primary, first.sci, first.err.copy(), first.dq, None, RuleSet("", 0.0, "", ())
-    )
-    template.wht["BUNIT"] = "UNITLESS"
-    primary = _primary(facts, first.primary, first, names.single_sci)
-    primary["ROOTNAME"] = names.root
-    _add_history(primary, facts, None)
-    images = _images(facts, template, first)
-    primary["NEXTEND"] = 0
-    sci = _simple(primary, images["sci"], "sci", names.single_sci)
-    sci.remove("NEXTEND")
-    wht = _simple(primary, images["wht"], "wht", names.single_wht)
-    return ProductHeaders(primary, sci, wht, None, None, None)
+    sci = _template_header(facts, "sci", names.single_sci, names.root)
+    wht = _template_header(facts, "wht", names.single_wht, names.root)
+    return SingleHeaders(sci, wht)
 
 
-def intermediate_header(
-    filename: str,
-    *,
-    grid: kw.Grid | None = None,
-    chip: fits.Header | None = None,
-    exptime_s: float | None = None,
-    bunit: str = "",
-) -> fits.Header:
-    """Return a small header for a median, a blot or a mask.
+def build_median_header(facts: ProductFacts) -> fits.Header:
+    """Build the header of the median: that of a separate drizzle of all chips.
 
     Parameters
     ----------
-    filename : str
-        Base name of the file.
-    grid : Grid, optional
-        Output frame, for images on the output grid.
-    chip : Header, optional
-        SCI header, for images on the pixels of a chip: its WCS with SIP is kept. Look-up tables are
-        left out because the extensions they live in are.
-    exptime_s : float, optional
-        Exposure time that the values belong to.
-    bunit : str, optional
-        Unit of the values.
+    facts : ProductFacts
+        Facts of the whole run, with the grid and the drops of the separate drizzles.
     """
-    header = fits.Header([("FILENAME", filename, "name of file")])
-    if exptime_s is not None:
-        header["EXPTIME"] = (exptime_s, "exposure duration (seconds)")
-    if bunit:
-        header["BUNIT"] = (bunit, "brightness units")
-    if grid is not None:
-        kw.set_wcs(header, grid)
-    if chip is not None:
-        header.extend([card for card in chip.cards if _CHIP_WCS.fullmatch(card.keyword)], unique=True)
+    return _template_header(facts, "sci", facts.names.median, facts.names.rootname)
+
+
+def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
+    """Build the header of a blot: PRIMARY and SCI of its chip, with the WCS and SIP of the chip.
+
+    Look-up tables of the distortion are left out because the extensions they live in are.
+
+    Parameters
+    ----------
+    source : HeaderSource
+        Where the headers of the chip are.
+    facts : BlotFacts
+        What the blot adds.
+    """
+    (chip,) = HeaderReader([source])
+    header = chip.primary.copy()
+    header.remove("NEXTEND", ignore_missing=True)
+    kw.append_missing(header, chip.sci)
+    kw.remove_structure(header)
+    kw.remove_lookup_tables(header)
+    values: list[tuple[str, kw.CardValue, str]] = [
+        ("DATE", facts.date.isoformat(), "date this file was written (yyyy-mm-dd)"),
+        ("FILENAME", facts.filename, "name of file"),
+        ("PROD_VER", f"mosaic {facts.version}", "software that made the product"),
+        ("EXPTIME", facts.exptime_s, "exposure duration (seconds)"),
+        ("BUNIT", facts.bunit, "brightness units"),
+    ]
+    for keyword, value, comment in values:
+        is_commented = keyword in header and bool(header.comments[keyword])
+        kw.set_value(header, keyword, value, "" if is_commented else comment)
+    if "WCSNAME" in header:
+        kw.set_value(header, "WCSTYPE", kw.describe_wcsname(str(header["WCSNAME"])))
+    _set_filetype(header, "sci")
     return header
+
+
+def mask_header(filename: str) -> fits.Header:
+    """Return the header of a mask, which is minimal."""
+    return fits.Header([("FILENAME", filename, "name of file")])
 
 
 def _primary(facts: ProductFacts, template: fits.Header, first: ChipHeaders, filename: str) -> fits.Header:
@@ -332,15 +367,31 @@ def _primary(facts: ProductFacts, template: fits.Header, first: ChipHeaders, fil
     return header
 
 
+def _template_header(facts: ProductFacts, kind: ProductKind, filename: str, rootname: str) -> fits.Header:
+    """Return the header of a simple file that nothing is blended into: that of the first chip."""
+    first = HeaderReader([chip.source for chip in facts.chips])[0]
+    wht = first.err.copy()
+    wht["BUNIT"] = "UNITLESS"
+    template = BlendedHeaders(first.primary, first.sci, wht, first.dq, None, RuleSet("", 0.0, "", ()))
+    primary = _primary(facts, first.primary, first, filename)
+    primary["ROOTNAME"] = rootname
+    primary.remove("NEXTEND", ignore_missing=True)
+    _add_history(primary, facts, None)
+    return _simple(primary, _images(facts, template, first)[kind], kind, filename)
+
+
+def record_rules(header: fits.Header, rules: RuleSet, version: str) -> None:
+    """Record the rules that blended a header, and the version of mosaic that did it."""
+    kw.set_value(header, "RULESVER", rules.version, "Version ID for header kw rules file")
+    kw.set_value(header, "BLENDVER", version, "Version of the header blending software")
+    kw.set_value(header, "RULEFILE", rules.label, "Header kw rules and their checksum")
+    header.add_history(f"Header rules: {rules.label}")
+
+
 def _add_history(header: fits.Header, facts: ProductFacts, rules: RuleSet | None) -> None:
     """Record the blending rules and the software."""
     if rules is not None:
-        kw.set_value(header, "RULESVER", rules.version, "Version ID for header kw rules file")
-        kw.set_value(header, "BLENDVER", facts.versions["mosaic"], "Version of the header blending software")
-        kw.set_value(header, "RULEFILE", rules.name, "Name of header kw rules file")
-        header.add_history("Header keywords of the inputs were combined by these rules:")
-        for line in rules.summary():
-            header.add_history(f"  {line}")
+        record_rules(header, rules, facts.versions["mosaic"])
     header.add_history("Drizzled with:")
     for software, version in facts.versions.items():
         header.add_history(f"    {software} {version}")
@@ -368,7 +419,8 @@ def _images(
         if kind in {"sci", "err"}:
             header.remove("BUNIT", ignore_missing=True)
             kw.set_in_order(header, "BUNIT", facts.bunit, "units of the product", order)
-    for keyword in ("OBJECT", "MJDREF"):
+        header.remove("S_REGION", ignore_missing=True)  # the outline of one chip, not of the product
+    for keyword in _NOT_OF_THE_SCIENCE:
         images["sci"].remove(keyword, ignore_missing=True)
     if "NCOMBINE" in images["sci"]:
         images["sci"]["NCOMBINE"] = facts.n_exposures
@@ -383,11 +435,16 @@ def _simple(primary: fits.Header, image: fits.Header, kind: ProductKind, filenam
         if keyword in image:
             kw.set_value(header, keyword, image[keyword])
     kw.set_value(header, "FILENAME", filename)
+    _set_filetype(header, kind)
+    kw.remove_alternate_wcs(header)
+    return header
+
+
+def _set_filetype(header: fits.Header, kind: ProductKind) -> None:
+    """Say what the array of a simple file is, before TELESCOP."""
     header.remove("FILETYPE", ignore_missing=True)
     card = ("FILETYPE", kind.upper(), "Type of data in array")
     if "TELESCOP" in header:
         header.insert("TELESCOP", card)
     else:
         header.append(card)
-    kw.remove_alternate_wcs(header)
-    return header

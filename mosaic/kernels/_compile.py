@@ -32,10 +32,19 @@ def cache_folder() -> Path:
 
 def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     """Compile a function when it is first called, or load it from the cache."""
+    return _compiled(function, forceinline=False)
+
+
+def inlined(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """Compile a function as part of each kernel that calls it: a call would pass dozens of arguments."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable[..., Any], *, forceinline: bool) -> Any:  # noqa: ANN401
     # numba chooses the cache folder while it decorates; the setting of other users of numba is kept.
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
+        return njit(nogil=True, cache=True, error_model="numpy", forceinline=forceinline)(function)
     finally:
         config.CACHE_DIR = previous

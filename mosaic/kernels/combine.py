@@ -242,6 +242,31 @@ def _noise_block(
 
 
 @kernel
+def _lowest_complete(
+    stack: FloatArray,
+    weights: FloatArray,
+    is_bad: ByteArray,
+    complete_weight: FloatArray,
+    y: int,
+    x: int,
+    width: int,
+    lowest_out: FloatArray,
+    count_out: IntArray,
+) -> None:
+    """Smallest good value of at least the complete weight, infinite if there is none, and their number."""
+    lowest_out[:] = _LEFT_OUT
+    count_out[:] = 0
+    for i in range(stack.shape[0]):
+        values, bad = stack[i, y, x : x + width], is_bad[i, y, x : x + width]
+        row, least = weights[i, y, x : x + width], complete_weight[i]
+        for k in range(width):
+            is_complete = (bad[k] == 0) & (row[k] >= least)
+            value = values[k] if is_complete else _LEFT_OUT
+            lowest_out[k] = min(lowest_out[k], value)
+            count_out[k] += np.int32(is_complete)
+
+
+@kernel
 def _flag_neighbourhood(flags: ByteArray, y: int, radius: int, near_out: ByteArray) -> None:
     """Tell for each pixel of row `y` whether a flag is set within `radius`; the image ends at its borders."""
     ny, nx = flags.shape
@@ -260,6 +285,7 @@ def combine_minmed(
     is_bad: ByteArray,
     read_noise2: DoubleArray,
     background_rate: DoubleArray,
+    complete_weight: FloatArray,
     nsigma1: float,
     nsigma2: float,
     grow: int,
@@ -272,6 +298,10 @@ def combine_minmed(
     below the median by more than `nsigma1` times the noise, and within `grow` pixels of such a pixel by
     more than `nsigma2` times.
 
+    Next to a masked input pixel an output pixel holds what its other neighbours gave, at reduced weight: in
+    a star, too little, and the minimum would seek out just that value. Where two or more values are
+    complete, the minimum is taken of these alone; the median is that of all good values.
+
     Parameters
     ----------
     stack, weights : float32, shape (n, ny, nx)
@@ -282,6 +312,8 @@ def combine_minmed(
         Squared read noise of each exposure, electrons squared.
     background_rate : float64, shape (n,)
         Sky of each exposure, electrons/s.
+    complete_weight : float32, shape (n,)
+        Weight from which a value of each exposure is complete; 0: every value is.
     nsigma1, nsigma2 : float
         Thresholds.
     grow : int
@@ -294,6 +326,8 @@ def combine_minmed(
     n, ny, nx = stack.shape
     block = np.empty((n, BLOCK), dtype=np.float32)
     counts = np.empty(BLOCK, dtype=np.int32)
+    complete_lowest = np.empty(BLOCK, dtype=np.float32)
+    complete_counts = np.empty(BLOCK, dtype=np.int32)
     sums = np.empty(3 * BLOCK, dtype=np.float64)
     median = np.empty((ny, nx), dtype=np.float32)
     excess = np.empty((ny, nx), dtype=np.float64)
@@ -306,9 +340,14 @@ def combine_minmed(
             gather_block(stack, is_bad, y, x, width, -np.inf, np.inf, block, counts)
             sort_block(block, n)
             _noise_block(weights, is_bad, read_noise2, background_rate, y, x, width, sums)
+            _lowest_complete(
+                stack, weights, is_bad, complete_weight, y, x, width, complete_lowest, complete_counts
+            )
             for k in range(width):
                 centre = _centre(block, k, counts[k], n_exposures)
                 lowest = block[0, k] if counts[k] > 0 else np.float32(0.0)
+                if complete_counts[k] >= 2:
+                    lowest = complete_lowest[k]
                 scaled = centre * sums[k]
                 out[y, x + k] = lowest
                 median[y, x + k] = centre

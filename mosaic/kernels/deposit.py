@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import inlined, kernel
 from mosaic.kernels.pixmap import MapModel, map_points
 from mosaic.types import DoubleArray, FloatArray, IntArray
 
@@ -76,7 +76,7 @@ def make_target(
     )
 
 
-@kernel
+@inlined
 def deposit(target: Target, j: int, i: int, weight: float, value: float, variance: float) -> None:
     """Add `value` with `weight` to the output pixel in absolute row `j`, column `i` (inside the tile).
 
@@ -98,7 +98,44 @@ def deposit(target: Target, j: int, i: int, weight: float, value: float, varianc
         target.touched[row, column] |= target.bit if weight > 0.0 else np.int32(0)
 
 
-@kernel
+@inlined
+def deposit_pair(
+    target: Target,
+    j: int,
+    i: int,
+    share0: float,
+    share1: float,
+    weight: float,
+    value: float,
+    variance: float,
+) -> None:
+    """What `deposit` does with positive `weight` times a share, for pixels (j, i) and (j, i + 1) at once.
+
+    A share of zero changes nothing.
+    """
+    sums, weights = target.sums, target.weights
+    row, column = np.uint64(j - target.y0), np.uint64(i - target.x0)
+    after = column + np.uint64(1)
+    product0, product1 = share0 * weight, share1 * weight
+    before0, before1 = weights[row, column], weights[row, after]
+    total0, total1 = sums[row, column], sums[row, after]
+    # Everything is read before anything is written, so that both pixels can be worked on together.
+    total0 = 0.0 if (before0 == 0.0) & (share0 > 0.0) else total0
+    total1 = 0.0 if (before1 == 0.0) & (share1 > 0.0) else total1
+    sums[row, column], sums[row, after] = total0 + product0 * value, total1 + product1 * value
+    weights[row, column], weights[row, after] = before0 + product0, before1 + product1
+    if target.has_variance:
+        variances = target.variances
+        variances[row, column] += product0 * product0 * variance
+        variances[row, after] += product1 * product1 * variance
+    if target.has_touched:
+        touched = target.touched
+        bits0, bits1 = touched[row, column], touched[row, after]
+        touched[row, column] = bits0 | (target.bit if product0 > 0.0 else np.int32(0))
+        touched[row, after] = bits1 | (target.bit if product1 > 0.0 else np.int32(0))
+
+
+@inlined
 def nint(x: float) -> int:
     """Nearest integer, halves away from zero."""
     return int(np.floor(x + 0.5)) if x >= 0.0 else -int(np.floor(0.5 - x))

@@ -26,14 +26,17 @@ from mosaic.kernels.deposit import (
     columns_in_reach,
     count_present,
     deposit,
+    deposit_pair,
     make_target,
     nint,
 )
 from mosaic.kernels.pixmap import MapModel, map_row
-from mosaic.types import DoubleArray, FloatArray, IntArray
+from mosaic.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 FWHM_PER_SIGMA = 2.3548
 """As DrizzlePac rounds it."""
+_BOX_CELLS = 4
+"""Pixels along each axis within which boxes of up to two pixels are dropped, two at a time."""
 LANCZOS_STEP = 0.01
 """Step of the Lanczos table, in units of the drop."""
 LANCZOS_SIZE = 512
@@ -49,6 +52,68 @@ def _is_near(target: Target, x: float, y: float, reach: float) -> bool:
         and y + reach > target.y0 - 1.0
         and y - reach < target.y1
     )
+
+
+@kernel
+def _box_overlaps(
+    n: int, half: float, centre: DoubleArray, first_out: DoubleArray, overlap_out: DoubleArray
+) -> None:
+    """Lowest pixel that a box touches along one axis, and its overlaps with three pixels from there.
+
+    ``overlap_out[c, k]`` is the length that box k has in common with pixel ``first_out[k] + c``.
+    """
+    for k in range(n):
+        low, high = centre[k] - half, centre[k] + half
+        first = np.floor(low + 0.5)
+        first_out[k] = first
+        overlap_out[0, k] = min(high, first + 0.5) - low
+        overlap_out[1, k] = max(min(high, first + 1.5) - (first + 0.5), 0.0)
+        overlap_out[2, k] = max(min(high, first + 2.5) - (first + 1.5), 0.0)
+
+
+@kernel
+def _find_plain(
+    target: Target,
+    n: int,
+    columns: DoubleArray,
+    rows: DoubleArray,
+    value: FloatArray,
+    weight: FloatArray,
+    is_plain_out: BoolArray,
+) -> None:
+    """Tell which boxes are present, carry weight and lie well inside the tile."""
+    left, right = float(target.x0), float(target.x1 - _BOX_CELLS)
+    bottom, top = float(target.y0), float(target.y1 - _BOX_CELLS)
+    for k in range(n):
+        is_plain_out[k] = (
+            (columns[k] >= left)
+            & (columns[k] <= right)
+            & (rows[k] >= bottom)
+            & (rows[k] <= top)
+            & (abs(value[k]) < np.inf)
+            & (weight[k] > 0.0)
+        )
+
+
+@kernel
+def _drop_box(
+    target: Target, x: float, y: float, half: float, weight: float, value: float, variance: float
+) -> bool:
+    """Share out one box of any size wherever it lies; return whether it hit the tile."""
+    left, right, low, high = x - half, x + half, y - half, y + half
+    i0, i1 = max(nint(left), target.x0), min(nint(right), target.x1 - 1)
+    j0, j1 = max(nint(low), target.y0), min(nint(high), target.y1 - 1)
+    is_hit = False
+    for j in range(j0, j1 + 1):
+        dy = min(high, j + 0.5) - max(low, j - 0.5)
+        if dy <= 0.0:
+            continue
+        for i in range(i0, i1 + 1):
+            dx = min(right, i + 0.5) - max(left, i - 0.5)
+            if dx > 0.0:
+                deposit(target, j, i, dx * dy * weight, value, variance)
+                is_hit = True
+    return is_hit
 
 
 @kernel
@@ -73,36 +138,39 @@ def drizzle_turbo(
     ny, nx = value.shape
     half = 0.5 * pixfrac / scale_ratio
     norm = (scale_ratio / pixfrac) ** 2
+    is_small = half <= 1.0
     xs, ys = np.empty(nx), np.empty(nx)
+    columns, rows = np.empty(nx), np.empty(nx)
+    across, along = np.empty((3, nx)), np.empty((3, nx))
+    is_plain = np.empty(nx, np.bool_)
     n_hit = 0
     spread = 0.0
     for band in range(0, ny, BAND_ROWS):
         stop = min(band + BAND_ROWS, ny)
         first, last = columns_in_reach(model, y0 + band, y0 + stop - 1, x0, nx, half, target)
         for r in range(band, stop if first < last else band):
-            map_row(model, x0 + first, last - first, 0.0, float(y0 + r), xs, ys)
-            for k in range(first, last):
-                x, y = xs[k - first], ys[k - first]
-                d = np.float64(value[r, k])
-                if not (np.isfinite(d) and _is_near(target, x, y, half)):
-                    continue
-                left, right, low, high = x - half, x + half, y - half, y + half
-                i0, i1 = max(nint(left), target.x0), min(nint(right), target.x1 - 1)
-                j0, j1 = max(nint(low), target.y0), min(nint(high), target.y1 - 1)
-                w = norm * np.float64(weight[r, k])
+            n = last - first
+            map_row(model, x0 + first, n, 0.0, float(y0 + r), xs, ys)
+            _box_overlaps(n, half, xs, columns, across)
+            _box_overlaps(n, half, ys, rows, along)
+            _find_plain(target, n, columns, rows, value[r, first:], weight[r, first:], is_plain)
+            for k in range(n):
+                d = np.float64(value[r, first + k])
+                w = norm * np.float64(weight[r, first + k])
                 if target.has_variance:
-                    spread = np.float64(variance[r, k])
-                is_hit = False
-                for j in range(j0, j1 + 1):
-                    dy = min(high, j + 0.5) - max(low, j - 0.5)
-                    if dy <= 0.0:
-                        continue
-                    for i in range(i0, i1 + 1):
-                        dx = min(right, i + 0.5) - max(left, i - 0.5)
-                        if dx > 0.0:
-                            deposit(target, j, i, dx * dy * w, d, spread)
-                            is_hit = True
-                n_hit += is_hit
+                    spread = np.float64(variance[r, first + k])
+                if not (is_small and is_plain[k]):
+                    if np.isfinite(d) and _is_near(target, xs[k], ys[k], half):
+                        n_hit += _drop_box(target, xs[k], ys[k], half, w, d, spread)
+                    continue
+                n_hit += 1
+                i, j = int(columns[k]), int(rows[k])
+                a0, a1, a2 = across[0, k], across[1, k], across[2, k]
+                for c in range(3 if along[2, k] > 0.0 else 2):
+                    dy = along[c, k]
+                    deposit_pair(target, j + c, i, a0 * dy, a1 * dy, w, d, spread)
+                    if a2 > 0.0:
+                        deposit_pair(target, j + c, i + 2, a2 * dy, 0.0, w, d, spread)
     return int(count_present(value) - n_hit)
 
 

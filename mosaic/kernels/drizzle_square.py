@@ -4,9 +4,9 @@ The corners ``(x ± pixfrac/2, y ± pixfrac/2)`` are mapped one by one; an outpu
 weight times (area in common) / (area of the quadrilateral), so a pixel's weight is conserved
 whatever the local distortion.
 
-Work goes in blocks of pixels of one row. Steps over a block are plain loops without branches
-(they vectorise); only the final scatter is pixel by pixel. Quadrilaterals of more than
-`_MAX_CELLS` cells in either direction take the same arithmetic cell by cell.
+Work goes in blocks of pixels of one row, whose shares are tabulated together (`mosaic.kernels.shares`); only
+the scatter is pixel by pixel. Quadrilaterals of more than `MAX_CELLS` cells in either direction take
+the same arithmetic cell by cell.
 
 Covers the square kernel alone. Reference: Fruchter & Hook 2002, PASP 114, 144.
 """
@@ -15,154 +15,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic.kernels._compile import kernel
-from mosaic.kernels.deposit import BAND_ROWS, Target, columns_in_reach, count_present, deposit, make_target
-from mosaic.kernels.overlap import AREA_NOISE, area_left_of, cell_overlap, clip_edge, edge_slope
+from mosaic.kernels._compile import inlined, kernel
+from mosaic.kernels.deposit import (
+    BAND_ROWS,
+    Target,
+    columns_in_reach,
+    count_present,
+    deposit,
+    deposit_pair,
+    make_target,
+)
+from mosaic.kernels.overlap import AREA_NOISE, cell_overlap
 from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.shares import (
+    BLOCK,
+    COLUMN,
+    JACOBIAN,
+    MAX_CELLS,
+    N_COLUMNS,
+    N_ROWS,
+    ROW,
+    SCRATCH,
+    IntpArray,
+    extent,
+    load_block,
+    prepare_edges,
+    tabulate_shares,
+)
 from mosaic.types import DoubleArray, FloatArray, IntArray
-
-_MAX_CELLS = 4
-_BLOCK = 128
-# Scratch is one array cut at multiples of the block: constant distances let the compiler prove
-# that the parts do not overlap.
-# Parts 0 to 7 hold x and y of the four corners, parts 8 to 11 the slopes of the four edges.
-_COLUMN = 12 * _BLOCK
-_ROW = 13 * _BLOCK
-_N_COLUMNS = 14 * _BLOCK
-_N_ROWS = 15 * _BLOCK
-_JACOBIAN = 16 * _BLOCK
-_EDGES = 17 * _BLOCK
-_SCRATCH = 33 * _BLOCK
-
-
-@kernel
-def _load_block(
-    at: int,
-    n: int,
-    shift: int,
-    x_tl: DoubleArray,
-    y_tl: DoubleArray,
-    x_tr: DoubleArray,
-    y_tr: DoubleArray,
-    x_bl: DoubleArray,
-    y_bl: DoubleArray,
-    x_br: DoubleArray,
-    y_br: DoubleArray,
-    work: DoubleArray,
-) -> None:
-    """Bring the corners of `n` pixels to the cell that holds their lowest x and y.
-
-    Local coordinates are exact differences, so nothing depends on where the tile begins.
-    """
-    for k in range(n):
-        work[k + 0 * _BLOCK] = x_tl[at + k]
-        work[k + 1 * _BLOCK] = y_tl[at + k]
-        work[k + 2 * _BLOCK] = x_tr[at + k + shift]
-        work[k + 3 * _BLOCK] = y_tr[at + k + shift]
-    for k in range(n):
-        work[k + 4 * _BLOCK] = x_br[at + k + shift]
-        work[k + 5 * _BLOCK] = y_br[at + k + shift]
-        work[k + 6 * _BLOCK] = x_bl[at + k]
-        work[k + 7 * _BLOCK] = y_bl[at + k]
-    for axis in range(2):
-        for k in range(n):
-            p0, p1 = work[k + axis * _BLOCK], work[k + (2 + axis) * _BLOCK]
-            p2, p3 = work[k + (4 + axis) * _BLOCK], work[k + (6 + axis) * _BLOCK]
-            low01, high01 = (p0, p1) if p0 < p1 else (p1, p0)
-            low23, high23 = (p2, p3) if p2 < p3 else (p3, p2)
-            low = min(low23, low01)
-            high = max(high23, high01)
-            origin = np.floor(low + 0.5)
-            work[k + (12 + axis) * _BLOCK] = origin
-            work[k + (14 + axis) * _BLOCK] = np.floor(high + 0.5) - origin + 1.0
-            work[k + axis * _BLOCK] = (p0 - origin) + 0.5
-            work[k + (2 + axis) * _BLOCK] = (p1 - origin) + 0.5
-            work[k + (4 + axis) * _BLOCK] = (p2 - origin) + 0.5
-            work[k + (6 + axis) * _BLOCK] = (p3 - origin) + 0.5
-
-
-@kernel
-def _prepare_edges(n: int, work: DoubleArray) -> None:
-    """Signed area of every quadrilateral and slopes of its edges."""
-    for k in range(n):
-        x0, y0 = work[k], work[k + _BLOCK]
-        x1, y1 = work[k + 2 * _BLOCK], work[k + 3 * _BLOCK]
-        x2, y2 = work[k + 4 * _BLOCK], work[k + 5 * _BLOCK]
-        x3, y3 = work[k + 6 * _BLOCK], work[k + 7 * _BLOCK]
-        work[k + _JACOBIAN] = 0.5 * ((x1 - x3) * (y0 - y2) - (x0 - x2) * (y1 - y3))
-        work[k + 8 * _BLOCK] = edge_slope(x0, y0, x1, y1)
-        work[k + 9 * _BLOCK] = edge_slope(x1, y1, x2, y2)
-        work[k + 10 * _BLOCK] = edge_slope(x2, y2, x3, y3)
-        work[k + 11 * _BLOCK] = edge_slope(x3, y3, x0, y0)
-
-
-@kernel
-def _block_areas(n: int, n_columns: int, n_rows: int, work: DoubleArray, areas: DoubleArray) -> None:
-    """Signed areas of `n` quadrilaterals in each cell of their boxes, ``areas[(r * 4 + c) * BLOCK + k]``."""
-    for r in range(n_rows):
-        row = float(r)
-        for e in range(4):
-            start, end = 2 * e * _BLOCK, 2 * ((e + 1) % 4) * _BLOCK
-            slope, out = (8 + e) * _BLOCK, _EDGES + 4 * e * _BLOCK
-            for k in range(n):
-                low, high, half_rate, half_height = clip_edge(
-                    work[k + start], work[k + start + _BLOCK], work[k + end + _BLOCK], work[k + slope], row
-                )
-                work[k + out] = low
-                work[k + out + _BLOCK] = high
-                work[k + out + 2 * _BLOCK] = half_rate
-                work[k + out + 3 * _BLOCK] = half_height
-        for c in range(n_columns):
-            here = (r * _MAX_CELLS + c) * _BLOCK
-            boundary = float(c + 1)
-            for k in range(n):
-                total = area_left_of(
-                    boundary,
-                    work[k + _EDGES],
-                    work[k + _EDGES + _BLOCK],
-                    work[k + _EDGES + 2 * _BLOCK],
-                    work[k + _EDGES + 3 * _BLOCK],
-                )
-                total += area_left_of(
-                    boundary,
-                    work[k + _EDGES + 4 * _BLOCK],
-                    work[k + _EDGES + 5 * _BLOCK],
-                    work[k + _EDGES + 6 * _BLOCK],
-                    work[k + _EDGES + 7 * _BLOCK],
-                )
-                total += area_left_of(
-                    boundary,
-                    work[k + _EDGES + 8 * _BLOCK],
-                    work[k + _EDGES + 9 * _BLOCK],
-                    work[k + _EDGES + 10 * _BLOCK],
-                    work[k + _EDGES + 11 * _BLOCK],
-                )
-                total += area_left_of(
-                    boundary,
-                    work[k + _EDGES + 12 * _BLOCK],
-                    work[k + _EDGES + 13 * _BLOCK],
-                    work[k + _EDGES + 14 * _BLOCK],
-                    work[k + _EDGES + 15 * _BLOCK],
-                )
-                areas[here + k] = total
-
-
-@kernel
-def _extent(target: Target, n: int, work: DoubleArray) -> tuple[int, int]:
-    """Largest number of columns and rows of the small boxes that touch the tile; (0, 0) if none does."""
-    n_columns, n_rows = 0.0, 0.0
-    for k in range(n):
-        columns, rows = work[k + _N_COLUMNS], work[k + _N_ROWS]
-        is_near = (
-            work[k + _COLUMN] < target.x1
-            and work[k + _COLUMN] + columns > target.x0
-            and work[k + _ROW] < target.y1
-            and work[k + _ROW] + rows > target.y0
-        )
-        if is_near and columns <= _MAX_CELLS and rows <= _MAX_CELLS:
-            n_columns = max(n_columns, columns)
-            n_rows = max(n_rows, rows)
-    return int(n_columns), int(n_rows)
 
 
 @kernel
@@ -170,28 +50,22 @@ def _scatter_small(
     target: Target,
     k: int,
     work: DoubleArray,
-    areas: DoubleArray,
+    shares: DoubleArray,
+    slot: int,
     weight: float,
     value: float,
     variance: float,
 ) -> bool:
-    """Share out one pixel whose areas are tabulated; return whether it hit the tile."""
-    i0, j0 = int(work[k + _COLUMN]), int(work[k + _ROW])
-    first_c, last_c = max(target.x0 - i0, 0), min(target.x1 - i0, int(work[k + _N_COLUMNS]))
-    first_r, last_r = max(target.y0 - j0, 0), min(target.y1 - j0, int(work[k + _N_ROWS]))
-    jacobian = work[k + _JACOBIAN]
-    sign = 1.0 if jacobian > 0.0 else -1.0
-    inverse = 1.0 / (jacobian * sign)
+    """Share out one pixel whose shares are tabulated; return whether it hit the tile."""
+    i0, j0 = int(work[k + COLUMN]), int(work[k + ROW])
+    first_c, last_c = max(target.x0 - i0, 0), min(target.x1 - i0, int(work[k + N_COLUMNS]))
+    first_r, last_r = max(target.y0 - j0, 0), min(target.y1 - j0, int(work[k + N_ROWS]))
     is_hit = False
     for r in range(first_r, last_r):
-        here = r * _MAX_CELLS * _BLOCK + k
-        before = areas[here + (first_c - 1) * _BLOCK] if first_c > 0 else 0.0
         for c in range(first_c, last_c):
-            after = areas[here + c * _BLOCK]
-            overlap = (after - before) * sign
-            before = after
-            if overlap > AREA_NOISE:
-                deposit(target, j0 + r, i0 + c, overlap * inverse * weight, value, variance)
+            share = shares[(r * MAX_CELLS + c) * BLOCK + slot]
+            if share > 0.0:
+                deposit(target, j0 + r, i0 + c, share * weight, value, variance)
                 is_hit = True
     return is_hit
 
@@ -203,24 +77,24 @@ def _scatter_large(
     """Share out one pixel that covers many cells; return whether it hit the tile."""
     quad = (
         work[k],
-        work[k + _BLOCK],
-        work[k + 2 * _BLOCK],
-        work[k + 3 * _BLOCK],
-        work[k + 4 * _BLOCK],
-        work[k + 5 * _BLOCK],
-        work[k + 6 * _BLOCK],
-        work[k + 7 * _BLOCK],
+        work[k + BLOCK],
+        work[k + 2 * BLOCK],
+        work[k + 3 * BLOCK],
+        work[k + 4 * BLOCK],
+        work[k + 5 * BLOCK],
+        work[k + 6 * BLOCK],
+        work[k + 7 * BLOCK],
     )
-    column, row = work[k + _COLUMN], work[k + _ROW]
-    jacobian = work[k + _JACOBIAN]
+    column, row = work[k + COLUMN], work[k + ROW]
+    jacobian = work[k + JACOBIAN]
     sign = 1.0 if jacobian > 0.0 else -1.0
     inverse = 1.0 / (jacobian * sign)
     # Limits are compared as floats: a box may exceed every integer.
     i_first, i_last = (
         int(max(column, float(target.x0))),
-        int(min(column + work[k + _N_COLUMNS], float(target.x1))),
+        int(min(column + work[k + N_COLUMNS], float(target.x1))),
     )
-    j_first, j_last = int(max(row, float(target.y0))), int(min(row + work[k + _N_ROWS], float(target.y1)))
+    j_first, j_last = int(max(row, float(target.y0))), int(min(row + work[k + N_ROWS], float(target.y1)))
     is_hit = False
     for j in range(j_first, j_last):
         for i in range(i_first, i_last):
@@ -229,6 +103,36 @@ def _scatter_large(
                 deposit(target, j, i, overlap * inverse * weight, value, variance)
                 is_hit = True
     return is_hit
+
+
+@inlined
+def _scatter_inside(
+    target: Target,
+    k: int,
+    work: DoubleArray,
+    shares: DoubleArray,
+    slot: int,
+    weight: float,
+    value: float,
+    variance: float,
+) -> None:
+    """What `_scatter_small` does with positive weight for a box well inside the tile: no test by cell."""
+    row, column = int(work[k + ROW]), int(work[k + COLUMN])
+    columns = work[k + N_COLUMNS]
+    for r in range(int(work[k + N_ROWS])):
+        here = r * MAX_CELLS * BLOCK + slot
+        deposit_pair(target, row + r, column, shares[here], shares[here + BLOCK], weight, value, variance)
+        if columns > 2.0:
+            deposit_pair(
+                target,
+                row + r,
+                column + 2,
+                shares[here + 2 * BLOCK],
+                shares[here + 3 * BLOCK] if columns > 3.0 else 0.0,
+                weight,
+                value,
+                variance,
+            )
 
 
 @kernel
@@ -242,15 +146,20 @@ def _scatter_block(
     variance: FloatArray,
     work: DoubleArray,
     areas: DoubleArray,
+    wide_areas: DoubleArray,
+    slots: IntpArray,
 ) -> int:
     """Share out the pixels ``value[y, x:x + n]``; return how many hit the tile."""
     n_hit = 0
     spread = 0.0
+    left, right = float(target.x0), float(target.x1 - MAX_CELLS)
+    bottom, top = float(target.y0), float(target.y1 - MAX_CELLS)
     for k in range(n):
         d = np.float64(value[y, x + k])
-        column, row = work[k + _COLUMN], work[k + _ROW]
-        columns, rows = work[k + _N_COLUMNS], work[k + _N_ROWS]
-        jacobian = work[k + _JACOBIAN]
+        w = np.float64(weight[y, x + k])
+        column, row = work[k + COLUMN], work[k + ROW]
+        columns, rows = work[k + N_COLUMNS], work[k + N_ROWS]
+        jacobian = work[k + JACOBIAN]
         is_near = (
             column < target.x1 and column + columns > target.x0 and row < target.y1 and row + rows > target.y0
         )
@@ -258,11 +167,23 @@ def _scatter_block(
             continue
         if target.has_variance:
             spread = np.float64(variance[y, x + k])
-        w = np.float64(weight[y, x + k])
-        if columns <= _MAX_CELLS and rows <= _MAX_CELLS:
-            n_hit += _scatter_small(target, k, work, areas, w, d, spread)
-        else:
+        if columns > MAX_CELLS or rows > MAX_CELLS:
             n_hit += _scatter_large(target, k, work, w, d, spread)
+            continue
+        is_wide = columns > 2.0 or rows > 2.0
+        is_inside = w > 0.0 and left <= column <= right and bottom <= row <= top
+        if is_inside and not is_wide:
+            i, j = int(column), int(row)
+            deposit_pair(target, j, i, areas[k], areas[k + BLOCK], w, d, spread)
+            deposit_pair(target, j + 1, i, areas[k + 4 * BLOCK], areas[k + 5 * BLOCK], w, d, spread)
+            n_hit += 1
+        elif is_inside:
+            _scatter_inside(target, k, work, wide_areas, slots[k], w, d, spread)
+            n_hit += 1
+        elif is_wide:
+            n_hit += _scatter_small(target, k, work, wide_areas, slots[k], w, d, spread)
+        else:
+            n_hit += _scatter_small(target, k, work, areas, k, w, d, spread)
     return n_hit
 
 
@@ -270,6 +191,8 @@ def _scatter_block(
 def _drizzle_row(
     target: Target,
     shift: int,
+    upper: int,
+    lower: int,
     y: int,
     first: int,
     last: int,
@@ -278,34 +201,41 @@ def _drizzle_row(
     weight: FloatArray,
     variance: FloatArray,
     work: DoubleArray,
+    wide: DoubleArray,
     areas: DoubleArray,
+    wide_areas: DoubleArray,
+    slots: IntpArray,
 ) -> int:
     """Drizzle ``value[y, first:last]`` from its corner rows; return how many pixels hit the tile.
 
-    `corners` holds x and y of the upper left, upper right, lower left and lower right corners,
-    shape (8, n); with `shift` 1 the right corner of a pixel is the left corner of the next.
+    ``corners[upper]`` and ``corners[upper + 1]`` hold x and y of the upper left corners, likewise `lower`.
+    With `shift` 1 the right corner of a pixel is the left corner of the next; else x and y of the right
+    corners are in the two rows after those of the left ones.
     """
     n_hit = 0
-    for at in range(0, last - first, _BLOCK):
-        n = min(_BLOCK, last - first - at)
-        _load_block(
+    upper_right, lower_right = (upper, lower) if shift == 1 else (upper + 2, lower + 2)
+    for at in range(0, last - first, BLOCK):
+        n = min(BLOCK, last - first - at)
+        load_block(
             at,
             n,
             shift,
-            corners[0],
-            corners[1],
-            corners[2],
-            corners[3],
-            corners[4],
-            corners[5],
-            corners[6],
-            corners[7],
+            corners[upper],
+            corners[upper + 1],
+            corners[upper_right],
+            corners[upper_right + 1],
+            corners[lower],
+            corners[lower + 1],
+            corners[lower_right],
+            corners[lower_right + 1],
             work,
         )
-        n_columns, n_rows = _extent(target, n, work)
-        _prepare_edges(n, work)
-        _block_areas(n, n_columns, n_rows, work, areas)
-        n_hit += _scatter_block(target, n, y, first + at, value, weight, variance, work, areas)
+        n_columns, n_rows = extent(target, n, work)
+        prepare_edges(n, work)
+        tabulate_shares(n, n_columns, n_rows, work, wide, areas, wide_areas, slots)
+        n_hit += _scatter_block(
+            target, n, y, first + at, value, weight, variance, work, areas, wide_areas, slots
+        )
     return n_hit
 
 
@@ -365,7 +295,9 @@ def drizzle_square(
     half = 0.5 * pixfrac
     is_shared = pixfrac == 1.0
     corners = np.empty((8, nx + 1))
-    work, areas = np.empty(_SCRATCH), np.empty(_MAX_CELLS * _MAX_CELLS * _BLOCK)
+    work, wide = np.empty(SCRATCH), np.empty(SCRATCH)
+    areas, wide_areas = np.empty(MAX_CELLS**2 * BLOCK), np.empty(MAX_CELLS**2 * BLOCK)
+    slots = np.empty(BLOCK, np.int64)
     reach = 1.0 + pixfrac / scale_ratio
     n_hit = 0
     for band in range(0, ny, BAND_ROWS):
@@ -374,24 +306,36 @@ def drizzle_square(
         if first >= last:
             continue
         column, n = x0 + first, last - first
+        upper, lower = 0, 4
         if is_shared:
-            map_row(model, column, n + 1, -half, (y0 + band) - half, corners[0], corners[1])
+            map_row(model, column, n + 1, -half, (y0 + band) - half, corners[upper], corners[upper + 1])
         for r in range(band, stop):
             row = float(y0 + r)
             if is_shared:
                 # The upper corners of the last row are the lower corners of this one, same bits.
-                for k in range(n + 1):
-                    corners[4, k], corners[5, k] = corners[0, k], corners[1, k]
-                    corners[6, k], corners[7, k] = corners[0, k], corners[1, k]
-                map_row(model, column, n + 1, -half, row + half, corners[0], corners[1])
-                for k in range(n + 1):
-                    corners[2, k], corners[3, k] = corners[0, k], corners[1, k]
+                upper, lower = lower, upper
+                map_row(model, column, n + 1, -half, row + half, corners[upper], corners[upper + 1])
             else:
-                map_row(model, column, n, -half, row + half, corners[0], corners[1])
-                map_row(model, column, n, half, row + half, corners[2], corners[3])
-                map_row(model, column, n, -half, row - half, corners[4], corners[5])
-                map_row(model, column, n, half, row - half, corners[6], corners[7])
+                map_row(model, column, n, -half, row + half, corners[upper], corners[upper + 1])
+                map_row(model, column, n, half, row + half, corners[upper + 2], corners[upper + 3])
+                map_row(model, column, n, -half, row - half, corners[lower], corners[lower + 1])
+                map_row(model, column, n, half, row - half, corners[lower + 2], corners[lower + 3])
             n_hit += _drizzle_row(
-                target, 1 if is_shared else 0, r, first, last, corners, value, weight, variance, work, areas
+                target,
+                1 if is_shared else 0,
+                upper,
+                lower,
+                r,
+                first,
+                last,
+                corners,
+                value,
+                weight,
+                variance,
+                work,
+                wide,
+                areas,
+                wide_areas,
+                slots,
             )
     return int(count_present(value) - n_hit)

@@ -5,6 +5,10 @@ evaluated at the D2IM-corrected point and added, then one homography, because a 
 seen through another tangent plane is a projective map. The other way is DrizzlePac's: bilinear
 interpolation in a table of exact positions with one node every `step` pixels.
 
+Rows are not evaluated pixel by pixel: between two look-up nodes a row of positions is so smooth that
+a cubic through four exact positions of a piece of it stands for all of them. How long a piece may be is
+found by measurement when a model is built; pixels and rows at a bend are evaluated exactly.
+
 Covers the evaluation of a `MapModel`. Does not cover building one (`mosaic.geometry.pixmap`).
 
 Every position is an elementwise function of the absolute 0-based chip position, so it has the
@@ -16,12 +20,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.kernels._compile import kernel
 from mosaic.types import DoubleArray
 
 BLOCK = 256
 """Pixels worked on at a time: all scratch of a block stays in the first-level cache."""
+
+N_NODES = 4
+"""Exact positions in a piece of a row."""
 
 # Scratch is one array cut at multiples of BLOCK: constant distances are what lets the compiler
 # prove that the parts do not overlap, without which no loop would be vectorised.
@@ -65,6 +73,15 @@ class MapModel(NamedTuple):
     nodes: DoubleArray
     """Table of 0-based output positions at the nodes, (n_node_y, n_node_x, 2), last axis x, y;
     (0, 0, 2) when exact."""
+    cuts: DoubleArray
+    """Where pieces of a row begin, FITS x, ascending, and where the last one ends; positions beyond are
+    evaluated by themselves. Shape (0,): all are."""
+    bends_x: DoubleArray
+    """FITS x of the NPOL nodes; positions nearer than `bend_reach` to one are evaluated by themselves."""
+    bends_y: DoubleArray
+    """FITS y of the NPOL nodes, likewise for whole rows."""
+    bend_reach: float
+    """How far D2IM shifts a position at most, pixels; 0: bends are where the pieces begin."""
 
 
 @kernel
@@ -198,6 +215,187 @@ def _interpolate_nodes(
 
 
 @kernel
+def _crosses_bend(model: MapModel, row: float) -> bool:
+    """Whether a row of positions may cross from one row of NPOL nodes to the next."""
+    n_near = 0
+    for k in range(model.bends_y.shape[0]):
+        n_near += abs(row - model.bends_y[k]) <= model.bend_reach
+    return n_near > 0
+
+
+@kernel
+def _first_piece(cuts: DoubleArray, at: float) -> int:
+    """Index of the piece that holds the FITS position `at`; the first or last one beyond them."""
+    low, high = 0, cuts.shape[0] - 2
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cuts[middle] <= at:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@kernel
+def _fit_pieces(
+    model: MapModel, first: int, n: int, row: float, work: DoubleArray, cubics: DoubleArray
+) -> None:
+    """Cubics of `n` pieces of a row through four exact positions each, in ``cubics[:n]``, shape (n, 8).
+
+    A piece runs from -1 to 1 in its own variable; the positions are at the Chebyshev nodes.
+    """
+    outer, inner = 0.9238795325112867, 0.3826834323650898
+    for k in range(n):
+        centre = 0.5 * (model.cuts[first + k] + model.cuts[first + k + 1])
+        half = 0.5 * (model.cuts[first + k + 1] - model.cuts[first + k])
+        work[4 * k + _U] = centre - outer * half
+        work[4 * k + 1 + _U] = centre - inner * half
+        work[4 * k + 2 + _U] = centre + inner * half
+        work[4 * k + 3 + _U] = centre + outer * half
+    for k in range(4 * n):
+        work[k + _V] = row
+    x_nodes, y_nodes = np.empty(BLOCK), np.empty(BLOCK)
+    _map_block(model, 4 * n, work, 0, x_nodes, y_nodes)
+    outer2, inner2 = outer * outer, inner * inner
+    scale = 1.0 / (outer2 - inner2)
+    for k in range(n):
+        for axis in range(2):
+            p = x_nodes if axis == 0 else y_nodes
+            even_outer, even_inner = 0.5 * (p[4 * k] + p[4 * k + 3]), 0.5 * (p[4 * k + 1] + p[4 * k + 2])
+            odd_outer = 0.5 * (p[4 * k + 3] - p[4 * k]) / outer
+            odd_inner = 0.5 * (p[4 * k + 2] - p[4 * k + 1]) / inner
+            square = (even_outer - even_inner) * scale
+            cube = (odd_outer - odd_inner) * scale
+            cubics[k, 4 * axis] = even_inner - inner2 * square
+            cubics[k, 4 * axis + 1] = odd_inner - inner2 * cube
+            cubics[k, 4 * axis + 2] = square
+            cubics[k, 4 * axis + 3] = cube
+
+
+@kernel
+def _evaluate_piece(
+    cubic: DoubleArray,
+    centre: float,
+    rate: float,
+    column: int,
+    dx: float,
+    k0: int,
+    k1: int,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+) -> None:
+    """Positions of the columns ``column + k``, ``k0 <= k < k1``, from the cubics of their piece."""
+    a0, a1, a2, a3 = cubic[0], cubic[1], cubic[2], cubic[3]
+    b0, b1, b2, b3 = cubic[4], cubic[5], cubic[6], cubic[7]
+    for k in range(k0, k1):
+        t = ((float(column + k) + dx) - centre) * rate
+        x_out[k] = ((a3 * t + a2) * t + a1) * t + a0
+        y_out[k] = ((b3 * t + b2) * t + b1) * t + b0
+
+
+@kernel
+def _map_pieces(
+    model: MapModel,
+    column: int,
+    dx: float,
+    n: int,
+    row: float,
+    work: DoubleArray,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+) -> None:
+    """Map the FITS positions ``(column + k + dx, row)``, ``k = 0 … n - 1``, piece by piece."""
+    cuts = model.cuts
+    cubics = np.empty((BLOCK // N_NODES, 2 * N_NODES))
+    piece = _first_piece(cuts, float(column) + dx)
+    last = _first_piece(cuts, float(column + n - 1) + dx)
+    k = 0
+    while piece <= last:
+        count = min(BLOCK // N_NODES, last - piece + 1)
+        _fit_pieces(model, piece, count, row, work, cubics)
+        for m in range(count):
+            low, high = cuts[piece + m], cuts[piece + m + 1]
+            stop = n
+            if piece + m < last:
+                stop = min(n, max(k, int(np.ceil(high - dx)) - column))
+                # Decided by the positions themselves, which do not depend on where the window begins.
+                while stop > k and float(column + stop - 1) + dx >= high:
+                    stop -= 1
+                while stop < n and float(column + stop) + dx < high:
+                    stop += 1
+            _evaluate_piece(
+                cubics[m], 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out
+            )
+            k = stop
+        piece += count
+
+
+@kernel
+def _mend_places(
+    model: MapModel,
+    places: NDArray[np.int64],
+    n: int,
+    column: int,
+    dx: float,
+    row: float,
+    work: DoubleArray,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+) -> None:
+    """Evaluate exactly the positions of the columns ``column + places[:n]``, at most `BLOCK` of them."""
+    for m in range(n):
+        work[m + _U] = float(column + places[m]) + dx
+        work[m + _V] = row
+    x, y = np.empty(BLOCK), np.empty(BLOCK)
+    _map_block(model, n, work, 0, x, y)
+    for m in range(n):
+        x_out[places[m]], y_out[places[m]] = x[m], y[m]
+
+
+@kernel
+def _mend_row(
+    model: MapModel,
+    column: int,
+    dx: float,
+    n: int,
+    row: float,
+    work: DoubleArray,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+) -> None:
+    """Evaluate exactly what the cubics do not hold for: bends, and positions beyond the pieces.
+
+    So near an NPOL node that is at a bend D2IM decides on which side of it a position is.
+    """
+    places = np.empty(BLOCK, np.int64)
+    count = 0
+    reach = model.bend_reach
+    low, high = model.cuts[0], model.cuts[-1]
+    n_bends = model.bends_x.shape[0]
+    for m in range(-2, n_bends):
+        # -2 and -1 stand for what lies before the first piece and after the last one.
+        first, stop = 0, n
+        if m == -2:
+            stop = min(n, int(np.ceil(low - dx)) - column + 1)
+        elif m == -1:
+            first = max(0, int(np.floor(high - dx)) - column - 1)
+        else:
+            middle, margin = int(np.floor(model.bends_x[m] - dx)) - column, int(np.ceil(reach)) + 1
+            first, stop = max(0, middle - margin), min(n, middle + margin + 1)
+        for k in range(first, stop):
+            at = float(column + k) + dx
+            is_beyond = at < low or at > high
+            if is_beyond if m < 0 else (not is_beyond and abs(at - model.bends_x[m]) <= reach):
+                places[count] = k
+                count += 1
+            if count == BLOCK:
+                _mend_places(model, places, count, column, dx, row, work, x_out, y_out)
+                count = 0
+    if count > 0:
+        _mend_places(model, places, count, column, dx, row, work, x_out, y_out)
+
+
+@kernel
 def map_row(
     model: MapModel, ix0: int, n: int, dx: float, y: float, x_out: DoubleArray, y_out: DoubleArray
 ) -> None:
@@ -220,6 +418,10 @@ def map_row(
     """
     work = np.empty(_SCRATCH, np.float64)
     row = y + 1.0
+    if model.step == 0 and model.cuts.shape[0] > 1 and not _crosses_bend(model, row):
+        _map_pieces(model, ix0 + 1, dx, n, row, work, x_out, y_out)
+        _mend_row(model, ix0 + 1, dx, n, row, work, x_out, y_out)
+        return
     for at in range(0, n, BLOCK):
         count = min(BLOCK, n - at)
         first = ix0 + at + 1

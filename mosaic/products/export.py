@@ -15,14 +15,18 @@ from mosaic.exposure.weights import exposure_scale
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.tasks import total_exptime
 from mosaic.headers.product import (
+    BlotFacts,
     ChipFacts,
     HeaderSource,
     ProductFacts,
+    build_blot_header,
+    build_median_header,
     build_product_headers,
     build_single_headers,
-    intermediate_header,
+    extension_places,
+    mask_header,
 )
-from mosaic.headers.rulesets import RuleSet, read_rules
+from mosaic.headers.rulesets import RuleSet, RulesFile, choose_rules
 from mosaic.products.fits import Plane, write_image, write_products
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
 from mosaic.products.planes import MaskPlane, StoredPlane, TiledPlane
@@ -84,12 +88,18 @@ def product_facts(job: Job, names: ProductNames) -> ProductFacts:
         log_name=settings.runfile,
         has_context=settings.context,
         has_error=settings.final_err,
-        rules=_user_rules(settings.rules_file),
+        rules=_user_rules(job),
+        peer_compat=settings.peer_compat,
     )
 
 
-def _user_rules(rules_file: str) -> RuleSet | None:
-    return read_rules(Path(rules_file)) if rules_file else None
+def _user_rules(job: Job) -> RuleSet | None:
+    """Return the rules that the user's files give; None when there are none."""
+    files = [RulesFile(*entry) for entry in job.plan.header_rules]
+    if not files:
+        return None
+    instruments = {exposure.instrument: "HST" for exposure in job.plan.exposures}
+    return choose_rules(instruments, files, lenient=job.plan.settings.peer_compat)
 
 
 def _versions(mosaic_version: str) -> dict[str, str]:
@@ -131,8 +141,7 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
 def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
     """Where the headers of the chips of an exposure are, by EXTVER."""
     path = exposure.chips[0].sci.path
-    with fits.open(path, memmap=False) as hdul:
-        places = {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdul)}
+    places = extension_places(path)
     return {
         chip.extver: HeaderSource(
             path,
@@ -163,23 +172,32 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
             # The masks of NICMOS go by the number of the camera.
             number = chip.ccdchip if chip.instrument == "NICMOS" else chip.extver
             name = names.static_mask(shape, number, _mask_group(job, chip))
-            yield name, intermediate_header(name), MaskPlane(job, f"static/{group}", "int16")
+            yield name, mask_header(name), MaskPlane(job, f"static/{group}", "int16")
     if settings.median:
         for exposure in plan.exposures:
             yield from _single_images(job, names, exposure)
-        header = intermediate_header(
-            names.median, grid=plan.separate.grid, exptime_s=total_exptime(job), bunit="ELECTRONS/S"
+        facts = _separate_facts(job, names, plan.exposures, total_exptime(job))
+        yield (
+            names.median,
+            build_median_header(facts),
+            TiledPlane(job, "median", "median.zarr/median", "median"),
         )
-        yield names.median, header, TiledPlane(job, "median", "median.zarr/median", "median")
-    for chip in plan.chips if settings.blot else ():
-        blot = ExposureNames(chip.rootname).blot(chip.extver)
-        header = intermediate_header(
-            blot, chip=_chip_header(chip), exptime_s=chip.exptime_s, bunit=chip.native_unit
-        )
-        yield blot, header, StoredPlane(job, f"intermediates.zarr/blt/{chip_task(chip)}")
+    for exposure in plan.exposures if settings.blot else ():
+        yield from _blot_images(job, exposure)
+
+
+def _blot_images(job: Job, exposure: Exposure) -> Iterator[tuple[str, fits.Header, Plane]]:
+    settings, own = job.plan.settings, ExposureNames(exposure.rootname)
+    sources = _header_sources(job, exposure)
+    for chip in exposure.chips:
+        name = own.blot(chip.extver)
+        exptime_s = total_exptime(job) if settings.peer_compat else chip.exptime_s
+        facts = BlotFacts(name, exptime_s, chip.native_unit, job.plan.version)
+        header = build_blot_header(sources[chip.extver], facts)
+        yield name, header, StoredPlane(job, f"intermediates.zarr/blt/{chip_task(chip)}")
         if settings.driz_cr:
-            mask = ExposureNames(chip.rootname).cosmic_ray_mask(chip.extver)
-            yield mask, intermediate_header(mask), MaskPlane(job, f"cosmic_rays/{chip_task(chip)}", "uint8")
+            mask = own.cosmic_ray_mask(chip.extver)
+            yield mask, mask_header(mask), MaskPlane(job, f"cosmic_rays/{chip_task(chip)}", "uint8")
 
 
 def _mask_group(job: Job, chip: Chip) -> str:
@@ -189,29 +207,30 @@ def _mask_group(job: Job, chip: Chip) -> str:
     return f"{chip.instrument}_{chip.detector}" if len(kinds) > 1 else ""
 
 
-def _chip_header(chip: Chip) -> fits.Header:
-    with fits.open(chip.sci.path, memmap=False) as hdul:
-        return hdul[chip.hdu_index].header.copy()
-
-
 def _single_images(
     job: Job, names: ProductNames, exposure: Exposure
 ) -> Iterator[tuple[str, fits.Header, Plane]]:
     own = ExposureNames(exposure.rootname)
-    facts = ProductFacts(
-        chips=_chip_facts(job, job.separate, [exposure], step="single"),
+    headers = build_single_headers(_separate_facts(job, names, [exposure], exposure.chips[0].exptime_s), own)
+    for kind, name, header in (("sci", own.single_sci, headers.sci), ("wht", own.single_wht, headers.wht)):
+        yield name, header, StoredPlane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}")
+
+
+def _separate_facts(
+    job: Job, names: ProductNames, exposures: Sequence[Exposure], exptime_s: float
+) -> ProductFacts:
+    """What the headers of separate drizzles and of their median say."""
+    return ProductFacts(
+        chips=_chip_facts(job, job.separate, exposures, step="single"),
         names=names,
         grid=job.plan.separate.grid,
-        texptime_s=exposure.chips[0].exptime_s,
-        expstart_mjd=exposure.expstart_mjd,
-        expend_mjd=exposure.expend_mjd,
-        n_exposures=1,
+        texptime_s=exptime_s,
+        expstart_mjd=min(exposure.expstart_mjd for exposure in exposures),
+        expend_mjd=max(exposure.expend_mjd for exposure in exposures),
+        n_exposures=len(exposures),
         versions=_versions(job.plan.version),
         build=False,
-        bunit=separate_bunit(exposure.chips[-1], peer_compat=job.plan.settings.peer_compat),
+        bunit=separate_bunit(exposures[0].chips[-1], peer_compat=job.plan.settings.peer_compat),
         log_name=job.plan.settings.runfile,
         has_context=False,
     )
-    headers = build_single_headers(facts, own)
-    for kind, name, header in (("sci", own.single_sci, headers.sci), ("wht", own.single_wht, headers.wht)):
-        yield name, header, StoredPlane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}")

@@ -8,7 +8,6 @@ complete. Does not cover what the headers say (`mosaic.headers.product`) nor fil
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mosaic.errors import OutputError
+from mosaic.headers.hdrtab import table_bytes
 from mosaic.headers.keywords import remove_structure
 from mosaic.headers.product import ProductHeaders
 from mosaic.products.checksum import OnesComplementSum, encode_checksum
@@ -169,25 +169,25 @@ def _write_files(
     n_parallel: int = 1,
 ) -> None:
     """Write files under temporary names, then rename them all; on any error none remains."""
-    tables = [_table_bytes(table, checksum=checksum) for _path, _images, table in jobs]
-    for (path, images, _table), table_bytes in zip(jobs, tables, strict=True):
+    tables = [table_bytes(table, checksum=checksum) for _path, _images, table in jobs]
+    for (path, images, _table), stored in zip(jobs, tables, strict=True):
         # A header takes a few blocks; 1 MiB stands for all of them.
-        require_space(path, sum(map(_data_bytes, images)) + len(table_bytes) + 2**20)
+        require_space(path, sum(map(_data_bytes, images)) + len(stored) + 2**20)
     with ExitStack() as stack:
         partials = [stack.enter_context(PartialFile(path)) for path, _images, _table in jobs]
 
         def fill(number: int) -> None:
-            images, table_bytes = jobs[number][1], tables[number]
+            images, stored = jobs[number][1], tables[number]
             for image in images:
-                has_more = bool(table_bytes) or len(images) > 1
+                has_more = bool(stored) or len(images) > 1
                 _write_hdu(partials[number], image, extend=has_more, checksum=checksum, band_rows=band_rows)
-            partials[number].write(table_bytes)
+            partials[number].write(stored)
 
         with ThreadPoolExecutor(n_parallel) as pool:
             list(pool.map(fill, range(len(jobs))))
-        for partial, (_path, images, _table), table_bytes in zip(partials, jobs, tables, strict=True):
+        for partial, (_path, images, _table), stored in zip(partials, jobs, tables, strict=True):
             partial.close()
-            _verify(partial, images, n_tables=bool(table_bytes))
+            _verify(partial, images, n_tables=bool(stored))
         for partial in partials:
             partial.publish()
 
@@ -280,15 +280,6 @@ def _data_bytes(image: _Image) -> int:
     if image.plane is None:
         return 0
     return int(np.prod(image.plane.shape, dtype=np.int64)) * np.dtype(image.plane.dtype).itemsize
-
-
-def _table_bytes(table: fits.BinTableHDU | None, *, checksum: bool) -> bytes:
-    """Return a table extension as it stands in a file."""
-    if table is None:
-        return b""
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table.copy()]).writeto(buffer, checksum=checksum)
-    return buffer.getvalue()[BLOCK:]  # an empty primary HDU is one block
 
 
 def _verify(partial: PartialFile, images: Sequence[_Image], *, n_tables: int) -> None:

@@ -2,8 +2,8 @@
 
 Each exposure brings its image (electrons/s) and weight map; pixels whose weight is below
 ``combine_maskpt`` times the mean weight of that exposure's whole frame are left out (DrizzlePac Handbook,
-step 4). Every pixel of the result depends on its own column of the stack, and with ``minmed``
-on a neighbourhood of ``combine_grow`` pixels.
+step 4), and a value of incomplete coverage is no minimum for ``minmed``. Every pixel of the result
+depends on its own column of the stack, and with ``minmed`` on a neighbourhood of ``combine_grow`` pixels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ from mosaic.types import FloatArray
 
 WEIGHT_UNIT = 2.0**26
 """Fixed-point unit of weight sums: integers add up to the same total in any order."""
+
+COMPLETE_WEIGHT = 0.85
+"""Least weight, in units of the mean weight, of a value that may be the minimum of minmed.
+
+An input pixel of the output's size lies on at most four output pixels and is a quarter or more of one of
+them: masked, it leaves 0.75 there at most. Weights of pixels that miss nothing vary by less than a tenth
+with the distortion.
+"""
 
 WEIGHT_FLOOR = 1e-8
 """Weights at or below this do not count as coverage."""
@@ -52,6 +60,8 @@ class CombineParams:
     """Least weight in units of the mean weight (``combine_maskpt``)."""
     newmasks: bool
     """Whether weights mask pixels at all (``median_newmasks``)."""
+    complete: float
+    """Least weight of a minimum in units of the mean weight; 0: any, as DrizzlePac has it."""
 
     @property
     def halo(self) -> int:
@@ -164,6 +174,7 @@ def combine_stack(
             is_bad,
             np.array([f.read_noise2_e for f in facts]),
             np.array([f.background_rate for f in facts]),
+            _least_weights(facts, params.complete if params.newmasks else 0.0),
             params.nsigma[0],
             params.nsigma[1],
             params.grow,
@@ -184,5 +195,9 @@ def combine_stack(
 def _bad_pixels(weights: FloatArray, facts: Sequence[StackFacts], params: CombineParams) -> NDArray[np.uint8]:
     if not params.newmasks:
         return np.zeros(weights.shape, dtype=np.uint8)
-    limits = np.array([np.float32(params.maskpt * f.mean_weight) for f in facts], dtype=np.float32)
-    return (weights < limits[:, None, None]).view(np.uint8)
+    return (weights < _least_weights(facts, params.maskpt)[:, None, None]).view(np.uint8)
+
+
+def _least_weights(facts: Sequence[StackFacts], fraction: float) -> FloatArray:
+    """Fraction of the mean weight of each exposure."""
+    return np.array([np.float32(fraction * f.mean_weight) for f in facts], dtype=np.float32)

@@ -140,15 +140,54 @@ def test_table_has_a_row_for_each_chip_and_a_column_for_each_rule_in_order() -> 
     assert np.isnan(rows["NOWHERE"]).all()
 
 
-def test_a_value_missing_for_some_chips_is_nan_or_blank() -> None:
+def with_missing_values() -> list[ChipHeaders]:
     chips = two_exposures()
     del chips[2].primary["FILTER"], chips[2].primary["EXPTIME"], chips[2].sci["NCOMBINE"]
-    chips[1].primary["EXPTIME"] = fits.card.Undefined()
-    table = blend_headers(chips, RULES).table
+    chips[1].primary["EXPTIME"] = fits.card.Undefined()  # the same header as that of the first chip
+    return chips
+
+
+def test_a_value_missing_for_some_chips_is_marked_without_changing_the_type() -> None:
+    table = blend_headers(with_missing_values(), RULES).table
     assert table is not None
     assert list(table.data["FILTER"]) == ["F606W", "F606W", ""]
     assert np.isnan(table.data["EXPTIME"]).all()
+    column = table.columns["NCOMBINE"]
+    assert (column.format, list(table.data["NCOMBINE"])) == ("K", [1, 1, column.null])
+
+
+def test_a_missing_value_makes_numbers_floats_and_text_nan_for_parity() -> None:
+    # fitsblender 0.4.4: numpy types [1, 1, nan] as float64, ["F606W", "F606W", nan] as 32 characters.
+    table = blend_headers(with_missing_values(), RULES, peer_compat=True).table
+    assert table is not None
+    assert (table.columns["FILTER"].format, list(table.data["FILTER"])) == ("32A", ["F606W", "F606W", "nan"])
+    assert table.columns["NCOMBINE"].format == "D"
     np.testing.assert_array_equal(table.data["NCOMBINE"], [1.0, 1.0, np.nan])
+    assert "TCOMM1" not in table.header
+
+
+def test_comments_of_the_keywords_describe_the_columns() -> None:
+    chips = two_exposures()
+    chips[1].sci.comments["CCDAMP"] = "amplifiers"
+    chips[2].primary.comments["EXPTIME"] = "exposure duration"
+    table = blend_headers(chips, RULES).table
+    assert table is not None
+    comments = {name: table.header.get(f"TCOMM{i}") for i, name in enumerate(table.columns.names, start=1)}
+    assert {name: text for name, text in comments.items() if text} == {
+        "CCDAMP": "amplifiers",
+        "EXPTIME": "exposure duration",
+    }
+
+
+def test_a_renamed_column_takes_its_keyword_out_of_the_header() -> None:
+    rules = parse_rules("!VERSION=1.1\nSUNANGLE LINENUM\n", "x")
+    header = blend_headers(two_exposures(), rules).primary
+    assert "SUNANGLE" not in header
+    assert "LINENUM" in header
+    # fitsblender 0.4.4 removes the keyword called like the column instead.
+    header = blend_headers(two_exposures(), rules, peer_compat=True).primary
+    assert "SUNANGLE" in header
+    assert "LINENUM" not in header
 
 
 def test_text_takes_no_part_in_arithmetic() -> None:
@@ -232,6 +271,25 @@ def test_rules_of_all_instruments_that_occur_are_merged() -> None:
     # ACS rules move BUNIT into the table; those of WFC3 keep it.
     assert "BUNIT" not in blend_headers([acs]).sci
     assert blend_headers([acs, wfc3]).sci["BUNIT"] == "ELECTRONS"
+
+
+def test_parity_looks_for_instruments_among_as_many_chips_as_there_are_exposures() -> None:
+    # fitsblender 0.4.4 on [WFC3, WFPC2 x 4, ACS]: three exposures, so the rules of ACS are not found.
+    wfpc2 = primary("second", INSTRUME="WFPC2")
+    chips = [
+        chip(primary("first", INSTRUME="WFC3"), science(1)),
+        *(chip(wfpc2, science(extver)) for extver in (1, 2, 3, 4)),
+        chip(primary("third", INSTRUME="ACS"), science(1)),
+    ]
+    assert blend_headers(chips).rules.instrument == "WFC3,WFPC2,ACS"
+    assert blend_headers(chips, peer_compat=True).rules.instrument == "WFC3,WFPC2"
+
+
+def test_a_deleted_pattern_goes_from_every_header() -> None:
+    chips = [chip(section_header(), science(1, SCANNED=1))]
+    blended = blend_headers(chips, parse_rules("!VERSION=1.1\n<delete> SCAN*\n", "x"))
+    assert {"SCAN_TYP", "SCAN_WID"}.isdisjoint(blended.primary)
+    assert "SCANNED" not in blended.sci
 
 
 def test_blending_nothing_is_refused() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,95 +12,20 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from mosaic.geometry.grid import OutputGrid
 from mosaic.headers.blend import blend_headers
 from mosaic.headers.product import (
-    ChipFacts,
+    BlotFacts,
     HeaderReader,
     HeaderSource,
-    ProductFacts,
+    build_blot_header,
+    build_median_header,
     build_product_headers,
     build_single_headers,
-    intermediate_header,
+    mask_header,
 )
 from mosaic.headers.rulesets import parse_rules
-from mosaic.products.naming import ExposureNames, ProductNames
-from mosaic.types import ShapeYX
-
-GRID = OutputGrid(
-    shape_yx=ShapeYX(40, 61),
-    crpix_xy=(30.5, 20.0),
-    crval_deg=(150.25, -2.5),
-    cd=((-1.1e-5, 2.0e-7), (2.0e-7, 1.1e-5)),
-    wcsname="IDC_abc",
-)
-
-
-def write_input(folder: Path, root: str, *, instrument: str, exptime: float, has_err: bool = True) -> Path:
-    primary = fits.PrimaryHDU()
-    for keyword, value in {
-        "DATE": "2001-01-01",
-        "FILENAME": f"{root}_flc.fits",
-        "FILETYPE": "SCI",
-        "TELESCOP": "HST",
-        "INSTRUME": instrument,
-        "ROOTNAME": root,
-        "EXPTIME": exptime,
-        "EXPSTART": 55000.0,
-        "EXPEND": 55000.1,
-        "DRIZCORR": "PERFORM",
-        "FILTER1": "F606W",
-    }.items():
-        primary.header[keyword] = value
-    hdus = fits.HDUList([primary])
-    for extver in (1, 2):
-        for name in ("SCI", "ERR", "DQ") if has_err else ("SCI",):
-            hdu = fits.ImageHDU(np.zeros((3, 4), np.int16 if name == "DQ" else np.float32))
-            hdu.header["EXTNAME"], hdu.header["EXTVER"] = name, extver
-            hdu.header["EXPNAME"] = root
-            hdu.header["BUNIT"] = "UNITLESS" if name == "DQ" else "ELECTRONS"
-            hdu.header["OBJECT"] = "M51"
-            hdu.header["CCDCHIP"] = extver
-            hdu.header["NCOMBINE"] = 1
-            hdu.header["PHOTFLAM"] = extver * 1.0e-19
-            hdu.header["CTYPE1"], hdu.header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
-            hdu.header["CRPIX1"], hdu.header["CRPIX2"] = 2.0, 1.5
-            hdu.header["CRVAL1"], hdu.header["CRVAL2"] = 150.0, 2.0
-            hdu.header["CD1_1"], hdu.header["CD2_2"] = -1.4e-5, 1.4e-5
-            hdu.header["CD1_2"], hdu.header["CD2_1"] = 0.0, 0.0
-            hdu.header["A_ORDER"], hdu.header["B_ORDER"] = 2, 2
-            hdu.header["A_0_2"], hdu.header["B_2_0"] = 1.0e-6, 2.0e-6
-            hdu.header["WCSNAME"], hdu.header["WCSNAMEO"] = "IDC_abc", "OPUS"
-            hdu.header["CRVAL1O"] = 150.0
-            hdus.append(hdu)
-    path = folder / f"{root}_flc.fits"
-    hdus.writeto(path)
-    return path
-
-
-def make_facts(folder: Path, *, instrument: str = "ACS", **changes: Any) -> ProductFacts:
-    chips = []
-    for root, exptime in (("ja", 100.0), ("jb", 50.0)):
-        path = folder / f"{root}_flc.fits"
-        if not path.exists():
-            write_input(folder, root, instrument=instrument, exptime=exptime)
-        for extver in (1, 2):
-            source = HeaderSource(str(path), 3 * extver - 2, 3 * extver - 1, 3 * extver)
-            data = f"{root}_flc.fits[sci,{extver}]"
-            chips.append(ChipFacts(source, data, exptime, exptime, "square", 1.0, None, 0.05, f"{root}_mask"))
-    facts = ProductFacts(
-        chips=chips,
-        names=ProductNames(folder, "m51", "_drc"),
-        grid=GRID,
-        texptime_s=150.0,
-        expstart_mjd=55000.0,
-        expend_mjd=55000.1,
-        n_exposures=2,
-        versions={"mosaic": "9.8", "numpy": "2.1"},
-        log_name="m51.log",
-        date=dt.date(2026, 3, 4),
-    )
-    return replace(facts, **changes)
+from mosaic.products.naming import ExposureNames
+from tests.support.products import make_facts, write_input
 
 
 def test_primary_of_a_built_product_describes_the_whole(tmp_path: Path) -> None:
@@ -124,14 +51,15 @@ def test_primary_of_a_built_product_describes_the_whole(tmp_path: Path) -> None:
         "D004OUCO": "m51_drc_ctx.fits",
         "RULESVER": 1.1,
         "BLENDVER": "9.8",
-        "RULEFILE": "acs.toml",
         "FILTER1": "F606W",
     }
     assert {key: header[key] for key in expected} == expected
     assert header.index("TEXPTIME") == header.index("EXPTIME") + 1
     history = list(header["HISTORY"])
     assert "    numpy 2.1" in history
-    assert any("float_one: LTM1_1 LTM2_2" in line for line in history)
+    assert f"Header rules: {header['RULEFILE']}" in history
+    assert re.fullmatch(r"acs\.toml sha256:[0-9a-f]{16}", header["RULEFILE"])
+    assert len(history) == 4
 
 
 @pytest.mark.parametrize("bunit", ["ELECTRONS/S", "ELECTRONS", "COUNTS/S", "counts"])
@@ -181,8 +109,15 @@ def test_simple_files_carry_primary_and_extension_keywords(tmp_path: Path) -> No
         assert header.index("FILETYPE") == header.index("TELESCOP") - 1
         assert (header["CRPIX1"], header["EXPTIME"], header["ROOTNAME"]) == (30.5, 150.0, "m51")
         assert "EXTNAME" not in header
+        assert "NEXTEND" not in header
+
+
+def test_simple_weights_and_contexts_count_an_extension_they_lack_only_for_parity(tmp_path: Path) -> None:
+    # DrizzlePac 3.11: dp_drc_wht.fits and dp_drc_ctx.fits have NEXTEND = 1, dp_drc_sci.fits has none.
+    headers = build_product_headers(make_facts(tmp_path, build=False, peer_compat=True))
+    assert headers.ctx is not None
     assert "NEXTEND" not in headers.sci
-    assert headers.wht["NEXTEND"] == 1
+    assert (headers.wht["NEXTEND"], headers.ctx["NEXTEND"]) == (1, 1)
 
 
 def test_without_context_there_is_no_context_name_and_no_simple_context_file(tmp_path: Path) -> None:
@@ -207,14 +142,16 @@ def test_rules_of_the_user_replace_the_packaged_ones(tmp_path: Path) -> None:
     headers = build_product_headers(make_facts(tmp_path, rules=rules))
     assert headers.hdrtab is not None
     assert headers.hdrtab.columns.names == ["EXPNAME"]
-    assert (headers.primary["RULEFILE"], headers.primary["RULESVER"]) == ("my.rules", 1.0)
+    # SHA-256 of the lines "!VERSION = 1.0", "!INSTRUMENT = " and "EXPNAME", the canonical text.
+    digest = hashlib.sha256(b"!VERSION = 1.0\n!INSTRUMENT = \nEXPNAME\n").hexdigest()[:16]
+    assert headers.primary["RULEFILE"] == f"my.rules sha256:{digest}"
+    assert headers.primary["RULESVER"] == 1.0
 
 
 def test_separate_drizzle_has_the_headers_of_its_first_chip(tmp_path: Path) -> None:
     facts = make_facts(tmp_path)
     single = replace(facts, chips=facts.chips[2:], texptime_s=50.0, n_exposures=1)
     headers = build_single_headers(single, ExposureNames("jb"))
-    assert (headers.hdrtab, headers.ctx, headers.err) == (None, None, None)
     assert headers.sci["FILENAME"] == "jb_single_sci.fits"
     assert headers.wht["FILENAME"] == "jb_single_wht.fits"
     assert (headers.sci["ROOTNAME"], headers.sci["EXPTIME"], headers.sci["NDRIZIM"]) == ("jb", 50.0, 2)
@@ -250,20 +187,55 @@ def test_each_file_is_opened_twice_at_most_and_one_is_held(
     assert opened == ["ja_flc.fits", "jb_flc.fits"] * 2
 
 
-def test_header_of_a_median_has_the_output_frame() -> None:
-    header = intermediate_header("m51_med.fits", grid=GRID, exptime_s=150.0, bunit="ELECTRONS/S")
-    assert (header["FILENAME"], header["EXPTIME"], header["BUNIT"]) == ("m51_med.fits", 150.0, "ELECTRONS/S")
+def test_header_of_a_median_is_that_of_a_separate_drizzle_of_all(tmp_path: Path) -> None:
+    header = build_median_header(make_facts(tmp_path))
+    assert (header["FILENAME"], header["ROOTNAME"], header["EXPTIME"]) == ("m51_med.fits", "m51", 150.0)
+    assert (header["NDRIZIM"], header["FILETYPE"], header["BUNIT"]) == (4, "SCI", "ELECTRONS/S")
+    assert (header["PHOTFLAM"], header["D003DATA"]) == (1.0e-19, "jb_flc.fits[sci,1]")
+    assert {"NEXTEND", "RULEFILE", "A_ORDER", "CRVAL1O"}.isdisjoint(header)
     np.testing.assert_allclose(WCS(header).all_pix2world([[30.5, 20.0]], 1), [[150.25, -2.5]], atol=1e-12)
 
 
-def test_header_of_a_blot_has_the_frame_of_its_chip_with_sip(tmp_path: Path) -> None:
+def test_header_of_a_blot_is_that_of_its_chip_with_sip_and_without_tables(tmp_path: Path) -> None:
     path = write_input(tmp_path, "ja", instrument="ACS", exptime=1.0)
+    with fits.open(path, mode="update") as hdus:
+        for card in (("CPDIS1", "LOOKUP"), ("CPERR1", 0.1), ("D2IMDIS1", "LOOKUP"), ("NPOLEXT", "n.fits")):
+            hdus["SCI", 2].header[card[0]] = card[1]
+        hdus["SCI", 2].header["DP1"] = "EXTVER: 1.0"
+        hdus[0].header["D2IMFILE"] = "d2i.fits"
     chip = fits.getheader(path, ("SCI", 2))
-    header = intermediate_header("ja_sci2_blt.fits", chip=chip)
-    assert {"PHOTFLAM", "WCSNAMEO", "NCOMBINE"}.isdisjoint(header)
+    facts = BlotFacts("ja_sci2_blt.fits", 1.5, "ELECTRONS", "9.8", dt.date(2026, 3, 4))
+    header = build_blot_header(HeaderSource(str(path), 4), facts)
+    expected = {
+        "DATE": "2026-03-04",
+        "FILENAME": "ja_sci2_blt.fits",
+        "ROOTNAME": "ja",
+        "EXPTIME": 1.5,
+        "BUNIT": "ELECTRONS",
+        "PROD_VER": "mosaic 9.8",
+        "FILETYPE": "SCI",
+        "FILTER1": "F606W",
+        "CCDCHIP": 2,
+        "D2IMFILE": "d2i.fits",
+    }
+    assert {key: header[key] for key in expected} == expected
+    gone = {"CPDIS1", "CPERR1", "D2IMDIS1", "NPOLEXT", "DP1.EXTVER", "NEXTEND", "EXTNAME", "XTENSION"}
+    assert gone.isdisjoint(header)
     points = [[1.0, 1.0], [4.0, 3.0]]
+    for keyword in ("CPDIS1", "CPERR1", "D2IMDIS1", "DP1*"):
+        del chip[keyword]
     np.testing.assert_array_equal(WCS(header).all_pix2world(points, 1), WCS(chip).all_pix2world(points, 1))
 
 
 def test_header_of_a_mask_is_minimal() -> None:
-    assert dict(intermediate_header("x_crmask.fits")) == {"FILENAME": "x_crmask.fits"}
+    assert dict(mask_header("x_crmask.fits")) == {"FILENAME": "x_crmask.fits"}
+
+
+@pytest.mark.parametrize("build", [True, False])
+def test_outline_of_one_chip_is_not_passed_off_as_that_of_the_product(tmp_path: Path, *, build: bool) -> None:
+    facts = make_facts(tmp_path, build=build)
+    with fits.open(facts.chips[0].source.path, mode="update") as hdus:
+        for hdu in hdus[1:]:
+            hdu.header["S_REGION"] = "POLYGON ICRS 1 2 3 4 5 6"
+    headers = build_product_headers(facts)
+    assert all("S_REGION" not in header for header in (headers.sci, headers.wht, headers.ctx or {}))

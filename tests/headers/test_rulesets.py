@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from mosaic.errors import ParameterError
-from mosaic.headers.rulesets import Rule, default_rules, parse_rules, read_rules
+from mosaic.headers.rulesets import (
+    Rule,
+    RulesFile,
+    choose_rules,
+    default_rules,
+    find_rules_files,
+    parse_rules,
+)
 
 TEXT = """!VERSION = 1.1
 !INSTRUMENT = acs
@@ -45,12 +53,13 @@ def test_printed_rules_parse_back_to_the_same_rules() -> None:
     assert parse_rules(text, "again").rules == ruleset.rules
 
 
-def test_summary_names_every_keyword_once_and_fits_history_cards() -> None:
-    lines = parse_rules(TEXT, "my.rules").summary()
-    assert "sum: EXPTIME>TEXPTIME" in lines
-    assert "HDRTAB: ROOTNAME PA_V3>PA_ORIG /SCAN KEYWORDS/" in lines
-    assert "deleted: LINENUM /DIAGNOSTIC/" in lines
-    assert max(map(len, default_rules("ACS").summary())) <= 70
+def test_label_changes_with_any_rule_and_shows_no_folder() -> None:
+    label = parse_rules(TEXT, "/home/someone/my.rules").label
+    assert label.startswith("my.rules sha256:")
+    assert "/" not in label
+    assert parse_rules(TEXT, "my.rules").label == label
+    assert parse_rules(TEXT.replace("sum", "max"), "my.rules").label != label
+    assert parse_rules(TEXT + "# another comment\n", "my.rules").label == label
 
 
 def test_merging_appends_only_rules_that_are_new() -> None:
@@ -70,6 +79,8 @@ def test_merging_appends_only_rules_that_are_new() -> None:
         ("!VERSION = 1.1\nA A median\n", "line 2: unknown function 'median'; use one of first, last"),
         ("!VERSION = 1.1\nA\n<delete>\n", "line 3: '<delete>' names no keyword"),
         ("!VERSION = 1.1\n/\n", "line 2: a section needs a title"),
+        ("!VERSION = 1.1\n!TELESCOPE = HST\n", "line 2: unknown directive '!TELESCOPE = HST'"),
+        ("!VERSION = 1.1\nHISTORY\n", "line 2: HISTORY has no value to blend; use '<delete> HISTORY'"),
     ],
 )
 def test_a_faulty_rules_file_is_refused_with_its_place(text: str, message: str) -> None:
@@ -77,32 +88,82 @@ def test_a_faulty_rules_file_is_refused_with_its_place(text: str, message: str) 
         parse_rules(text, "bad.rules")
 
 
+def test_what_drizzlepac_ignores_is_ignored_when_asked() -> None:
+    # DrizzlePac 3.11 with fitsblender 0.4.4: a function it does not know makes the line a table column.
+    text = "!VERSION = 1.1\n!TELESCOPE = HST\nEXPTIME TOTAL median\n"
+    assert parse_rules(text, "x", lenient=True).rules == (Rule("column", "EXPTIME", "TOTAL"),)
+
+
 def test_a_missing_rules_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"none\.rules cannot be read"):
-        read_rules(tmp_path / "none.rules")
+        find_rules_files(str(tmp_path / "none.rules"), ["ACS"])
 
 
-def test_rules_are_read_from_the_file_that_was_named(tmp_path: Path) -> None:
-    path = tmp_path / "mine.rules"
-    path.write_text("!VERSION = 1.1\nA\n", encoding="utf-8")
-    assert read_rules(path).rules == (Rule("column", "A", "A"),)
+def write_rules(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
 
 
-def test_packaged_rules_hold_the_published_aggregations() -> None:
-    # Number of HDRTAB columns and key aggregations as DrizzlePac documents them.
-    acs, wfc3 = default_rules("ACS"), default_rules("wfc3")
-    assert sum(rule.action == "column" for rule in acs.rules) == 293
-    for ruleset in (acs, wfc3):
-        values = {(rule.source, rule.target): rule.function for rule in ruleset.rules if rule.function}
-        assert values["EXPTIME", "EXPTIME"] == values["EXPTIME", "TEXPTIME"] == "sum"
-        assert (values["EXPSTART", "EXPSTART"], values["EXPEND", "EXPEND"]) == ("min", "max")
-        assert {values[key, key] for key in ("PHOTFLAM", "PHOTPLAM", "PHOTZPT", "PHOTBW")} == {"mean"}
-        assert values["LTM1_1", "LTM1_1"] == "float_one"
-        assert values["WCSNAME", "WCSNAME"] == "first"
-    assert Rule("column", "BUNIT", "BUNIT") in acs.rules
-    assert Rule("value", "BUNIT", "BUNIT", "first") in wfc3.rules
+def test_a_named_file_is_for_all_instruments_and_the_folder_is_not_searched(tmp_path: Path) -> None:
+    write_rules(tmp_path, "mine.rules", "!VERSION = 1.1\n!INSTRUMENT = ACS\nA\n")
+    write_rules(tmp_path, "a.rules", "!VERSION = 1.1\n!INSTRUMENT = ACS\nB\n")
+    files = find_rules_files(str(tmp_path / "mine.rules"), ["ACS", "WFC3"], tmp_path)
+    chosen = choose_rules({"WFC3": "HST", "ACS": "HST"}, files)
+    assert chosen.rules == (Rule("column", "A", "A"),)
+    assert find_rules_files("", ["ACS"]) == ()
 
 
-def test_an_instrument_without_rules_is_named() -> None:
-    with pytest.raises(ParameterError, match=r"no header rules for instrument 'COS' \(there are acs, wfc3"):
-        default_rules("COS")
+def test_local_files_are_chosen_as_drizzlepac_chooses_them(tmp_path: Path) -> None:
+    # In alphabetical order, version at most 1.1, of the instrument by its directive or by its name.
+    write_rules(tmp_path, "a_new.rules", "!VERSION = 1.2\n!INSTRUMENT = ACS\nNEWER\n")
+    write_rules(tmp_path, "b_none.rules", "!INSTRUMENT = ACS\nNOVERSION\n")
+    write_rules(tmp_path, "c_first.rules", "!VERSION = 1.0\n!INSTRUMENT = acs\nTAKEN\n")
+    write_rules(tmp_path, "d_second.rules", "!VERSION = 1.1\n!INSTRUMENT = ACS\nLATER\n")
+    write_rules(tmp_path, "wfc3_header.rules", "!VERSION = 1.1\nBYNAME\n")
+    write_rules(tmp_path, "z_unnamed.rules", "!VERSION = 1.1\nNOBODY\n")
+    files = find_rules_files("", ["ACS", "WFC3", "STIS"], tmp_path)
+    assert [(Path(file.name).name, file.instrument) for file in files] == [
+        ("c_first.rules", "ACS"),
+        ("wfc3_header.rules", "WFC3"),
+    ]
+    chosen = choose_rules({"WFC3": "HST", "ACS": "HST"}, files)
+    assert [rule.source for rule in chosen.rules] == ["BYNAME", "TAKEN"]
+    assert choose_rules({"STIS": "HST"}, files) == default_rules("STIS")
+
+
+def test_a_job_keeps_the_text_and_not_the_file(tmp_path: Path) -> None:
+    write_rules(tmp_path, "mine.rules", "!VERSION = 1.1\nA\n")
+    files = find_rules_files(str(tmp_path / "mine.rules"), ["ACS"])
+    (tmp_path / "mine.rules").unlink()
+    assert files == (RulesFile(str(tmp_path / "mine.rules"), "!VERSION = 1.1\nA\n"),)
+    assert choose_rules({"ACS": "HST"}, files).name == "mine.rules"
+
+
+@pytest.mark.parametrize(
+    ("instrument", "version", "n_columns", "columns", "n_values", "values"),
+    # Of the rules files of fitsblender 0.4.4: lines of one or two words joined by blanks in their order, and
+    # lines of three words sorted and joined by commas; first 16 digits of the SHA-256 of either.
+    [
+        ("acs", 1.1, 293, "525ceec5634b5ac0", 142, "3ad4c642988832dd"),
+        ("wfc3", 1.1, 276, "b73a96c4d6e9b5d1", 196, "b4b25f5fc297fc0a"),
+        ("stis", 1.0, 275, "d0c97c4ec4148f0a", 195, "628232c24e370635"),
+        ("nicmos", 1.0, 275, "d0c97c4ec4148f0a", 195, "628232c24e370635"),
+        ("wfpc2", 1.0, 274, "34cdcf69c9e59111", 195, "11f8beafc4d1ab1e"),
+        ("hst", 1.1, 312, "5cbc658f8c9b5bd9", 141, "30b7ddfb6a62db6e"),
+    ],
+)
+def test_packaged_rules_are_those_of_drizzlepac(
+    instrument: str, version: float, n_columns: int, columns: str, n_values: int, values: str
+) -> None:
+    ruleset = default_rules(instrument)
+    lines = [str(rule) for rule in ruleset.rules]
+    in_table = [line for line in lines if len(line.split()) < 3]
+    in_header = sorted(line for line in lines if len(line.split()) == 3)
+    assert (ruleset.version, len(in_table), len(in_header)) == (version, n_columns, n_values)
+    assert hashlib.sha256(" ".join(in_table).encode()).hexdigest()[:16] == columns
+    assert hashlib.sha256(",".join(in_header).encode()).hexdigest()[:16] == values
+
+
+def test_an_instrument_without_rules_gets_those_of_its_telescope() -> None:
+    assert default_rules("FOC", "HST").name == "hst.toml"
+    with pytest.raises(ParameterError, match=r"no header rules for instrument 'FOC' \(there are acs, hst"):
+        default_rules("FOC", "JWST")

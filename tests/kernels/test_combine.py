@@ -91,6 +91,7 @@ def _slow_minmed(
     is_bad: np.ndarray,
     noise2: np.ndarray,
     rate: np.ndarray,
+    complete: np.ndarray,
     nsigma: tuple[float, float],
     grow: int,
 ) -> np.ndarray:
@@ -102,7 +103,8 @@ def _slow_minmed(
     for y, x in np.ndindex(*SHAPE):
         values = np.sort(good[:, y, x][np.isfinite(good[:, y, x])])
         if values.size:
-            lowest[y, x] = values[0]
+            whole = good[:, y, x][(weights[:, y, x] >= complete) & np.isfinite(good[:, y, x])]
+            lowest[y, x] = whole.min() if whole.size > 1 else values[0]
             kept = values if n == 2 or values.size == 1 else values[:-1]
             median[y, x] = kept.mean() if n == 2 else np.median(kept)
     weight = weights.astype(np.float64).sum(axis=0)
@@ -119,15 +121,39 @@ def _slow_minmed(
 
 @pytest.mark.parametrize("n", [2, 3, 4, 9])
 @pytest.mark.parametrize("grow", [0, 1, 3])
-def test_minmed_follows_its_rules(n: int, grow: int) -> None:
+@pytest.mark.parametrize("complete_weight", [0.0, 400.0])
+def test_minmed_follows_its_rules(n: int, grow: int, complete_weight: float) -> None:
     stack, is_bad = _stack(n, seed=n)
     weights = np.random.default_rng(9).uniform(300, 600, stack.shape).astype(np.float32)
     noise2, rate = np.full(n, 25.0), np.linspace(0.05, 0.1, n)
+    complete = np.linspace(0.9, 1.1, n, dtype=np.float32) * np.float32(complete_weight)
     out = np.full(SHAPE, np.nan, dtype=np.float32)
-    combine_minmed(stack, weights, is_bad, noise2, rate, 4.0, 3.0, grow, n, out)
-    expected = _slow_minmed(stack, weights, is_bad, noise2, rate, (4.0, 3.0), grow)
+    combine_minmed(stack, weights, is_bad, noise2, rate, complete, 4.0, 3.0, grow, n, out)
+    expected = _slow_minmed(stack, weights, is_bad, noise2, rate, complete, (4.0, 3.0), grow)
     np.testing.assert_allclose(out, expected, rtol=1e-7)
     assert (out < expected.max()).any()
+
+
+@pytest.mark.parametrize(
+    ("values", "complete_weight", "expected"),
+    [
+        ((100.0, 90.0, 95.0, 60.0), 0.0, 60.0),
+        ((100.0, 90.0, 95.0, 60.0), 350.0, 90.0),
+        ((900.0, 900.0, 90.0, 60.0), 350.0, 90.0),
+        ((900.0, 90.0, 90.0, 60.0), 501.0, 60.0),
+    ],
+)
+def test_a_value_beside_a_masked_pixel_is_no_minimum(
+    values: tuple[float, ...], complete_weight: float, expected: float
+) -> None:
+    # A star seen four times, the last time through half the weight; cosmic rays of 900.
+    stack = np.array(values, dtype=np.float32).reshape(4, 1, 1)
+    weights = np.array([500.0, 500.0, 500.0, 250.0], dtype=np.float32).reshape(4, 1, 1)
+    good = np.zeros(stack.shape, dtype=np.uint8)
+    complete = np.full(4, complete_weight, dtype=np.float32)
+    out = np.zeros((1, 1), dtype=np.float32)
+    combine_minmed(stack, weights, good, np.ones(4), np.zeros(4), complete, 4.0, 3.0, 1, 4, out)
+    assert out[0, 0] == expected
 
 
 def test_minmed_of_two_overlapping_of_many_exposures_is_not_the_mean() -> None:
@@ -136,5 +162,6 @@ def test_minmed_of_two_overlapping_of_many_exposures_is_not_the_mean() -> None:
     weights = np.full(stack.shape, 1e-3, dtype=np.float32)
     none = np.zeros(stack.shape, dtype=np.uint8)
     for n_exposures, expected in ((2, 1.05), (5, 1.0)):
-        combine_minmed(stack, weights, none, np.ones(2), np.zeros(2), 4.0, 3.0, 1, n_exposures, out)
+        every = np.zeros(2, dtype=np.float32)
+        combine_minmed(stack, weights, none, np.ones(2), np.zeros(2), every, 4.0, 3.0, 1, n_exposures, out)
         assert out[0, 0] == pytest.approx(expected)

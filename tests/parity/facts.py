@@ -25,6 +25,7 @@ IGNORED = (
     "BUNIT",  # the reference loses it for ACS counts and mislabels rates as COUNTS
     "ROOTNAME",  # the reference gives the whole file name for _drc products
     "DATE-OBS",  # the reference loses it from the simple science file of the real UVIS set
+    "S_REGION",  # the reference leaves the outline of the first chip
     "MJDREF",  # the WCS library of the reference adds it to some extensions
     "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "ORIENTAT",  # row 2
     "WCSTYPEO",  # what the reference forgets of an alternate WCS that it removes

@@ -29,6 +29,10 @@ def linear_model(
         table_axes=np.tile([1.0, 1.0, 1.0], (4, 2)),
         homography=np.array([[a, b, offset_xy[0]], [c, d, offset_xy[1]], [0.0, 0.0, 1.0]]),
         nodes=np.zeros((0, 0, 2)),
+        cuts=np.zeros(0),
+        bends_x=np.zeros(0),
+        bends_y=np.zeros(0),
+        bend_reach=0.0,
     )
 
 
@@ -56,6 +60,10 @@ def distorted_model(seed: int, shape_yx: tuple[int, int], scale: float = 1.0, tu
         table_axes=np.tile([1.0, 1.0, spacing], (4, 2)),
         homography=np.array([[c, -s, 0.6 * nx / scale], [s, c, 0.6 * ny / scale], [1e-7, -2e-7, 1.0]]),
         nodes=np.zeros((0, 0, 2)),
+        cuts=np.zeros(0),
+        bends_x=np.zeros(0),
+        bends_y=np.zeros(0),
+        bend_reach=0.0,
     )
 
 
