@@ -53,6 +53,9 @@ def simulate_command(
     target_ra_deg: Annotated[float | None, typer.Option("--ra", help="Target, degrees.")] = None,
     target_dec_deg: Annotated[float | None, typer.Option("--dec", help="Target, degrees.")] = None,
     ccd_gain: Annotated[float | None, typer.Option("--gain", help="Gain setting (WFPC2: 7 or 15).")] = None,
+    sources: Annotated[
+        str | None, typer.Option(help="Source list (sources.ecsv) of another set: the same sky.")
+    ] = None,
     program: Annotated[str | None, typer.Option(help="Three letters in the root names.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     chip_shape: Annotated[str | None, typer.Option(metavar="NYxNX", help="Smaller chips, for tests.")] = None,
@@ -79,6 +82,7 @@ def simulate_command(
             "target_ra_deg": target_ra_deg,
             "target_dec_deg": target_dec_deg,
             "ccd_gain": ccd_gain,
+            "sources": sources,
             "program": program,
             "seed": seed,
             "chip_shape": parse_shape(chip_shape),

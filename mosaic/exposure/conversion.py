@@ -1,10 +1,11 @@
 """Group images of the archive's older formats as multi-extension FITS: GEIS and waivered FITS.
 
-GEIS: a text header (``.c0h``: cards of 80 characters, with or without line ends) and a big-endian data
-file (``.c0d``): for each of GCOUNT groups the pixels, then PSIZE bits of parameters laid out as PTYPEn
-and PDTYPEn say. Waivered FITS: the groups are the planes of the primary array, their parameters the
-rows of an ASCII table. Either way the parameters of a group become cards of its extension. Does not cover
-formats other than images of real or integer pixels.
+GEIS: a text header (``.c0h``: cards of 80 characters, with or without line ends) and a data file
+(``.c0d``): for each of GCOUNT groups the pixels, then PSIZE bits of parameters laid out as PTYPEn and
+PDTYPEn say. Its numbers have the byte order of the machine that wrote it, which nothing records: the order
+that gives plausible numbers is taken. Waivered FITS: the groups are the planes of the primary array, their
+parameters the rows of an ASCII table. Either way the parameters of a group become cards of its extension.
+Does not cover formats other than images of real or integer pixels.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_geis(path: str) -> fits.HDUList:
     if len(raw) < n_groups * group.itemsize:
         problem = f"{data_path.name} has {len(raw)} bytes, {n_groups} groups take {n_groups * group.itemsize}"
         raise TruncatedFileError(path, problem, _RESTORE)
-    groups = np.frombuffer(raw, dtype=group, count=n_groups)
+    groups = _in_plausible_order(np.frombuffer(raw, dtype=group, count=n_groups))
     numbers = range(1, int(header.get("PCOUNT", 0)) + 1)
     names = {str(header[f"PTYPE{n}"]).strip(): n for n in numbers}
     rows = [
@@ -151,6 +152,31 @@ def _read_header(path: str) -> fits.Header:
     if "SIMPLE" not in header or "GCOUNT" not in header:
         raise StructureError(path, "not a GEIS header (SIMPLE or GCOUNT absent)", _RESTORE)
     return header
+
+
+def _in_plausible_order(groups: NDArray[Any]) -> NDArray[Any]:
+    """The groups in the byte order in which fewer of their numbers are absurd; big-endian when both do."""
+    swapped = groups.view(groups.dtype.newbyteorder("<"))
+    return swapped if _n_absurd(swapped) < _n_absurd(groups) else groups
+
+
+def _n_absurd(groups: NDArray[Any]) -> int:
+    """Numbers that no image holds: not finite, or of a magnitude that only wrong byte order gives."""
+    total = 0
+    for name in groups.dtype.names or ():
+        values = groups[name]
+        with np.errstate(invalid="ignore"):
+            if values.dtype.kind == "f":
+                size = np.abs(values.astype(np.float64))
+                total += int(
+                    np.count_nonzero(~np.isfinite(size) | (size > 1e20) | ((size < 1e-20) & (size > 0)))
+                )
+            elif values.dtype.kind in "iu" and values.dtype.itemsize > 2:
+                # Swapped, a small number has its low byte on top; flags of two bytes may look either way.
+                total += int(
+                    np.count_nonzero(np.abs(values.astype(np.int64)) >= 1 << (8 * values.dtype.itemsize - 8))
+                )
+    return total
 
 
 def _pixel_type(header: fits.Header, path: str) -> np.dtype[Any]:

@@ -58,6 +58,8 @@ class SimulateParams:
     """Faintest and brightest galaxy, electrons per second, same law."""
     seed: int = 1
     """Seed of all randomness."""
+    sources: str | None = None
+    """Source list (``sources.ecsv``) of another set, to look at the same sky; None: an invented one."""
     chip_shape: tuple[int, int] | None = None
     """Rows and columns of a chip; None: full frame. Smaller chips keep pixel scale, skew, relative
     distortion and relative gap of the full detector."""
