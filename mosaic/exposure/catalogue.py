@@ -26,7 +26,7 @@ from mosaic.errors import (
     StructureError,
 )
 from mosaic.exposure import blocks
-from mosaic.exposure.flag_file import FlagFile, header_digest, read_flag_file
+from mosaic.exposure.flag_file import Surroundings, header_digest, read_flag_file
 from mosaic.exposure.imsets import Part, find_parts
 from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
 from mosaic.exposure.instruments import (
@@ -155,7 +155,8 @@ def read_file(
         with hdul:
             try:
                 flags = read_flag_file(hdul[0].header, file.path, name, staging_dir)
-                return _describe(hdul, file, readable, name, settings, overrides, flags)
+                around = Surroundings(flags, staging_dir)
+                return _describe(hdul, file, readable, name, settings, overrides, around)
             except fits.VerifyError as error:
                 problem = f"a header card is unreadable ({' '.join(str(error).split())})"
                 raise MetadataError(name, problem, _RESTORE) from error
@@ -168,18 +169,18 @@ def _describe(
     name: str,
     settings: CatalogueSettings,
     overrides: Overrides,
-    flags: FlagFile | None,
+    around: Surroundings,
 ) -> FileContent:
     blocks.require_complete(hdul, readable, file.path)
     found = find_parts(hdul, name, Path(file.path).name, settings.group)
     exposures: list[Exposure] = []
     rejected = list(found.rejected)
-    notes = [*found.notes, *supply_pa_v3(hdul, file.path, name)]
-    digest = header_digest(hdul, readable, file.path) + (flags.digest if flags else "")
+    notes = [*found.notes, *supply_pa_v3(hdul, file.path, name), *_unapplied_distortion(hdul[0].header, name)]
+    digest = header_digest(hdul, readable, file.path) + (around.flags.digest if around.flags else "")
     for part in found.parts:
         try:
             exposure, part_notes = _describe_part(
-                hdul, part, file, readable, digest, settings, overrides, flags
+                hdul, part, file, readable, digest, settings, overrides, around
             )
         except ExposureError as error:
             if not part.is_imset:
@@ -199,7 +200,7 @@ def _describe_part(
     digest: str,
     settings: CatalogueSettings,
     overrides: Overrides,
-    flags: FlagFile | None,
+    around: Surroundings,
 ) -> tuple[Exposure, list[str]]:
     name, primary, first = part.rootname, hdul[0].header, part.science[0]
     _require_good_pixels(hdul, part.all_science, name)
@@ -216,7 +217,7 @@ def _describe_part(
         traits = input_traits(headers.instrument)
         facts = instrument_facts(headers, overrides)
         exptime = _exposure_time(headers, overrides, traits)
-        chip = _chip(hdul, index, file, readable, headers, facts, exptime, settings, flags)
+        chip = _chip(hdul, index, file, readable, headers, facts, exptime, settings, around)
         chips.append(replace(chip, extver=shown))
         notes += facts.notes
     units = {chip.native_unit for chip in chips}
@@ -239,8 +240,8 @@ def _describe_part(
         fingerprint=digest,
         chips=tuple(chips),
         is_moving_target=_is_true(primary.get("MTFLAG")),
-        flag_path=flags.path if flags else "",
         is_imset=part.is_imset,
+        flag_path=around.flags.path if around.flags else "",
     )
     return exposure, notes
 
@@ -282,15 +283,15 @@ def _chip(
     facts: InstrumentFacts,
     exptime_s: float,
     settings: CatalogueSettings,
-    flags: FlagFile | None,
+    around: Surroundings,
 ) -> Chip:
     header, extver = headers.science, headers.extver
     sci = blocks.science_block(hdul, index, readable, headers)
     err = blocks.companion_block(hdul, "ERR", sci, readable, headers)
-    if flags is None:
+    if around.flags is None:
         dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
     else:
-        dq = flags.block(headers, sci.shape_yx)
+        dq = around.flags.block(headers, sci.shape_yx)
     wcs = ChipWcs.from_hdulist(
         hdul, index, exposure=headers.exposure, chip=headers.chip, shape_yx=sci.shape_yx
     )
@@ -301,7 +302,8 @@ def _chip(
     flat: DataBlock | None = None
     low_flat: DataBlock | None = None
     if wants_ivm and ivm is None:
-        flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, Path(file.path).parent)
+        folder = Path(file.path).parent
+        flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, folder, around.staging_dir)
         low_flat = blocks.low_flat_block(headers, facts, Path(file.path).parent)
         if facts.dark_e is None:
             remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
@@ -355,6 +357,15 @@ def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:
     if peer_compat and not np.any(wcs.sip_a) and not np.any(wcs.sip_b):
         return math.hypot(wcs.cd[0][0], wcs.cd[1][0]) * 3600.0
     return wcs.natural_scale_arcsec
+
+
+def _unapplied_distortion(primary: fits.Header, name: str) -> list[str]:
+    """Say that an old-style distortion image is named that nothing applies (DrizzlePac stops and asks)."""
+    image = str(primary.get("DGEOFILE", "")).strip()
+    if image.upper() in {"", "N/A", "NONE"} or "NPOLFILE" in primary:
+        return []
+    problem = f"{name}: DGEOFILE {image} is not applied, for there is no NPOLFILE"
+    return [f"{problem}; run 'mosaic updatewcs' to take it into the WCS"]
 
 
 def _refuse_same_names(exposures: Sequence[Exposure]) -> None:

@@ -145,7 +145,11 @@ def _read_header(path: str) -> fits.Header:
             break
         if line.strip():
             card = fits.Card.fromstring(f"{line[:8].upper()}{line[8:]}")
-            card.verify("silentfix")
+            try:
+                card.verify("silentfix")
+            except fits.VerifyError as error:
+                problem = f"not a GEIS header (it has the line {line.strip()!r})"
+                raise StructureError(path, problem, _RESTORE) from error
             header.append(card, end=True)
     else:
         raise TruncatedFileError(path, "the header has no END", _RESTORE)

@@ -27,6 +27,16 @@ _REMEDY = "put it beside the exposure or remove the exposure from the list"
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What belongs to an exposure besides its own file."""
+
+    flags: FlagFile | None
+    """File of its flags; None when they are in its own file."""
+    staging_dir: Path | None
+    """Where copies of files in other formats go."""
+
+
+@dataclass(frozen=True, slots=True)
 class FlagFile:
     """Where the flags of an exposure are when they are in another file."""
 

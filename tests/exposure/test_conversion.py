@@ -36,7 +36,7 @@ def _check(hdul: fits.HDUList, *, flags: bool = False) -> None:
 @pytest.mark.parametrize("line_ends", [True, False])
 @pytest.mark.parametrize("order", [">", "<"])
 def test_geis_groups_become_extensions_whatever_the_byte_order(
-    tmp_path: Path, order: str, line_ends: bool
+    tmp_path: Path, order: str, *, line_ends: bool
 ) -> None:
     path = write_geis(tmp_path, order=order, line_ends=line_ends)
     for name, flags in ((path, False), (path.with_suffix(".c1h"), True)):
@@ -95,7 +95,7 @@ def test_copies_have_the_names_of_multi_extension_files(name: str, plain: str) -
 @pytest.mark.parametrize(
     ("name", "answer"), [("u1.c0h", True), ("U1.C0H", True), ("u1.fits", False), ("u1.hhh", False)]
 )
-def test_geis_is_told_by_its_suffix(name: str, answer: bool) -> None:
+def test_geis_is_told_by_its_suffix(name: str, *, answer: bool) -> None:
     assert is_geis(name) is answer
 
 
@@ -118,10 +118,11 @@ def _edit_text(old: str, new: str) -> Callable[[Path], None]:
             "4 groups take",
         ),
         (lambda p: p.write_bytes(b"\xff\xfe"), StructureError, "not text"),
-        (lambda p: p.write_text("X = 1\n", encoding="ascii"), TruncatedFileError, "no END"),
+        (lambda p: p.write_text("X       = 1\n", encoding="ascii"), TruncatedFileError, "no END"),
+        (lambda p: p.write_text("!?      = 1\n", encoding="ascii"), StructureError, r"has the line '!\?"),
         (_edit_text("REAL*4  '           ", "COMPLEX*8'          "), StructureError, "DATATYPE is 'COMPLEX"),
         (_edit_text("GCOUNT  ", "GCOUNTX "), StructureError, "not a GEIS header"),
-        (_edit_text("NAXIS   =                    2", "NAXIS   =                    1"), StructureError, "NAXIS"),
+        (_edit_text(f"NAXIS   = {2:20d}", f"NAXIS   = {1:20d}"), StructureError, "NAXIS"),
         (lambda p: p.unlink(), MissingFileError, "cannot be opened"),
     ],
 )  # fmt: skip

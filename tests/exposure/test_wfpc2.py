@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from mosaic.errors import InstrumentError, MetadataError, StructureError
 from mosaic.exposure.catalogue import read_catalogue
 from mosaic.exposure.model import Exposure
-from mosaic.exposure.reader import is_lit, read_dq, read_science
+from mosaic.exposure.reader import is_lit, read_dq, read_rows, read_science
 from mosaic.exposure.weights import input_weight
 from mosaic.types import ShapeYX, Window
 from tests.support.exposures import default_settings, write_exposure
@@ -25,10 +26,19 @@ from tests.support.wfpc2 import Wfpc2Recipe, pixels, write_geis, write_pair, wri
 GAINS = {7: (7.12, 7.12, 6.90, 7.10), 15: (13.99, 14.50, 13.95, 13.95)}
 NOISES = {7: (5.24, 5.51, 5.22, 5.19), 15: (7.02, 7.84, 6.99, 8.32)}
 WHOLE = Window(0, 24, 0, 30)
+# Along y and along x, as DrizzlePac 3.11 evaluates its edge functions.
+EDGES = (
+    (52.20921, 0.009072887, -9.941337e-6, 42.62779, 0.009122855, -1.106709e-5),
+    (21.77283, 0.01842164, -1.398300e-5, 47.68184, 0.00265608, -1.468158e-5),
+    (44.18944, 0.0138938, -1.412296e-5, 30.23626, 0.008156041, -1.491324e-5),
+    (44.56632, 0.003509023, -1.278723e-5, 40.91462, 0.01273679, -1.063462e-5),
+)
 
 
 def _read(path: Path, **settings: Any) -> Exposure:
-    (exposure,) = read_catalogue([str(path)], default_settings(**settings), "stop", path.parent / "s").exposures
+    (exposure,) = read_catalogue(
+        [str(path)], default_settings(**settings), "stop", path.parent / "s"
+    ).exposures
     return exposure
 
 
@@ -175,10 +185,10 @@ def test_the_shadow_is_the_polynomials_mask(tmp_path: Path, binning: int) -> Non
 
 def test_the_shadow_moves_with_a_subarray(tmp_path: Path) -> None:
     whole = _read(write_pair(tmp_path, "u1", shape_yx=(120, 150))).chips[1]
-    part = _read(write_pair(tmp_path, "u2", shape_yx=(50, 60), science={"LTV1": -20.0, "LTV2": -10.0})).chips[1]
-    np.testing.assert_array_equal(
-        is_lit(part, Window(0, 50, 0, 60)), is_lit(whole, Window(10, 60, 20, 80))
-    )
+    part = _read(write_pair(tmp_path, "u2", shape_yx=(50, 60), science={"LTV1": -20.0, "LTV2": -10.0})).chips[
+        1
+    ]
+    np.testing.assert_array_equal(is_lit(part, Window(0, 50, 0, 60)), is_lit(whole, Window(10, 60, 20, 80)))
 
 
 def test_other_detectors_have_no_shadow(tmp_path: Path) -> None:
@@ -196,21 +206,35 @@ def test_error_weights_without_errors_are_exposure_times(tmp_path: Path) -> None
     )
 
 
-def test_the_flat_field_corrects_and_so_counts_inverted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flat_field_corrects_and_so_counts_inverted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(2)
-    flats = [rng.uniform(0.5, 2.0, (24, 30)).astype(np.float32) for _ in range(4)]
-    hdus = [fits.ImageHDU(flat, name="SCI", ver=n) for n, flat in enumerate(flats, start=1)]
+    flats = {number: rng.uniform(0.5, 2.0, (24, 30)).astype(np.float32) for number in (1, 2, 3, 4)}
+    hdus = [fits.ImageHDU(flat, name="SCI", ver=n) for n, flat in flats.items()]
     for number, hdu in enumerate(hdus, start=1):
         hdu.header["DETECTOR"] = number
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "my_flat.fits")
     monkeypatch.setenv("uref", str(tmp_path))
     path = write_pair(tmp_path, detectors=(3, 1), primary={"FLATFILE": "uref$my_flat.fits"})
-    for chip, number, gain, noise in zip(_read(path, final_wht_type="IVM").chips, (3, 1), (6.9, 7.12), (5.22, 5.24),
-                                         strict=True):  # fmt: skip
-        response = 1.0 / flats[number - 1].astype(np.float64)
+    chips = _read(path, final_wht_type="IVM").chips
+    for chip, number, gain, noise in zip(chips, (3, 1), (6.9, 7.12), (5.22, 5.24), strict=True):
+        response = 1.0 / flats[number].astype(np.float64)
         wanted = response**2 / (0.5 + 4.0 * gain * response + noise**2) * 100.0**2
         weight = input_weight(chip, WHOLE, np.ones((24, 30), dtype=bool), "IVM", sky=4.0)
         np.testing.assert_allclose(weight, wanted, rtol=2e-6)
+
+
+def test_a_flat_field_in_groups_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive names flat fields as GEIS images: ``uref$m3c1004hu.r4h``."""
+    write_geis(tmp_path, "flat", seed=9)
+    for end in "hd":
+        (tmp_path / f"flat.c0{end}").rename(tmp_path / f"flat.r4{end}")
+    monkeypatch.setenv("uref", str(tmp_path))
+    exposure = _read(write_pair(tmp_path, primary={"FLATFILE": "uref$flat.r4h"}), final_wht_type="IVM")
+    for chip, plane in zip(exposure.chips, pixels(Wfpc2Recipe(seed=9))[0], strict=True):
+        assert chip.flat is not None
+        np.testing.assert_array_equal(read_rows(chip.flat, WHOLE), plane)
 
 
 def test_a_dgeofile_that_is_not_applied_is_mentioned(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""WFPC2 exposures in all forms of the archive, written from the format definitions with struct and astropy."""
+"""WFPC2 exposures in all forms of the archive, written from the format definitions."""
 
 from __future__ import annotations
 
