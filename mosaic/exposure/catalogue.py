@@ -341,6 +341,7 @@ def _chip(
         static_group=group,
         atod_gain=facts.atod_gain,
         flat_is_inverse=facts.flat_is_inverse,
+        sky_gain=1.0 if settings.peer_compat else facts.gain,
         binning=facts.binning,
         shadow_edge=facts.shadow_edge,
         low_flat=low_flat,

@@ -92,6 +92,8 @@ class Chip:
     """Gain of the read-out, electrons per DN (mean of the amplifiers)."""
     flat_is_inverse: bool = False
     """Whether `flat` holds the factor that corrects, one over the response."""
+    sky_gain: float = 1.0
+    """Electrons of a native unit in which sky brightness compares; 1 with `peer_compat`: native units."""
     binning: int = 1
     """Detector pixels per image pixel along each axis."""
     shadow_edge: tuple[float, ...] = ()

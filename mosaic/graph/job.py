@@ -145,11 +145,15 @@ class Job:
         return is_good
 
     def flags(
-        self, index: int, window: Window, good_bits: int | None
+        self, index: int, window: Window, good_bits: int | None, *, for_sky: bool = False
     ) -> tuple[NDArray[np.uint16], np.uint16]:
-        """Flags of a chip and those of them that mask; ignored flags (None) still leave a shadow masked."""
+        """Flags of a chip and those of them that mask; ignored flags (None) still leave a shadow masked.
+
+        DrizzlePac forgets the shadow where it measures the sky.
+        """
         chip = self.plan.chips[index]
-        if good_bits is None and chip.shadow_edge:
+        is_shaded = bool(chip.shadow_edge) and not (for_sky and self.plan.settings.peer_compat)
+        if good_bits is None and is_shaded:
             return (~is_lit(chip, window)).astype(np.uint16), np.uint16(1)
         return read_dq(chip, window), self.bad_bits(good_bits)
 

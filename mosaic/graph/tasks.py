@@ -149,7 +149,7 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
         read_packed(job.store, f"static/{job.group_of_chip[index]}", window).packed if is_static else NO_MASK
     )
     usable = np.empty(sci.size, dtype=np.float32)
-    flags = job.flags(index, window, parse_bits(s.sky_bits))
+    flags = job.flags(index, window, parse_bits(s.sky_bits), for_sky=True)
     n_usable, _ = select_usable(sci, *flags, static, 0, usable)
     how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
     value = measure_sky(usable[:n_usable], how)
