@@ -93,7 +93,7 @@ def test_the_sky_of_every_chip_is_its_own(run: Run, tmp_path: Path, *, peer_comp
 
 
 def test_ignored_flags_still_leave_the_shadow_masked(run: Run, wfpc2: SimulatedSet, tmp_path: Path) -> None:
-    """The square kernel conserves weight: what is missing is the exposure time of every pixel in the shadow."""
+    """The square kernel conserves weight: what is missing is the exposure time of the pixels in the shadow."""
     weights = []
     for bits in ("~0", "None"):
         with _run(
