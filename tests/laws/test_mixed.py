@@ -17,7 +17,6 @@ from tests.support.exposures import default_settings
 
 Run = Callable[..., Result]
 QUIET = {"cosmic_rays": False, "defects": False, "noise": False, "n_galaxies": 0, "workers": 1}
-RULES = "!VERSION = 1.1\n!INSTRUMENT = WFPC2\nEXPTIME EXPTIME sum\n"
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +48,8 @@ def uvis(wfpc2: SimulatedSet, tmp_path_factory: pytest.TempPathFactory) -> Simul
 
 def _run(run: Run, folder: Path, *sets: SimulatedSet, **parameters: object) -> fits.HDUList:
     folder.mkdir(exist_ok=True)
-    rules = folder / "few.rules"
-    rules.write_text(RULES, encoding="ascii")
     chosen = {"build": True, "clean": True, "median": False, "blot": False, "driz_cr": False} | parameters
-    result = run(
-        [str(path) for made in sets for path in made.files], folder=folder, rules_file=str(rules), **chosen
-    )
+    result = run([str(path) for made in sets for path in made.files], folder=folder, **chosen)
     (product,) = result.products
     return fits.open(product, memmap=False)
 
@@ -93,7 +88,7 @@ def test_the_sky_of_every_chip_is_its_own(run: Run, tmp_path: Path, *, peer_comp
 
 
 def test_ignored_flags_still_leave_the_shadow_masked(run: Run, wfpc2: SimulatedSet, tmp_path: Path) -> None:
-    """The square kernel conserves weight: what is missing is the exposure time of the pixels in the shadow."""
+    """The square kernel conserves weight: the exposure time of the pixels in the shadow is missing."""
     weights = []
     for bits in ("~0", "None"):
         with _run(
@@ -185,11 +180,9 @@ def test_a_mixed_run_rejects_cosmic_rays_in_electrons(
         if flags.name != copy.name:
             (tmp_path / flags.name).write_bytes(flags.read_bytes())
         copies.append(str(copy))
-    (tmp_path / "few.rules").write_text(RULES, encoding="ascii")
     run(
-        copies, folder=tmp_path / "job", rules_file=str(tmp_path / "few.rules"), dq_update="copy", clean=True,
-        driz_sep_bits="1024", final_bits="1024",
-    )  # fmt: skip
+        copies, folder=tmp_path / "job", dq_update="copy", clean=True, driz_sep_bits="1024", final_bits="1024"
+    )
     for name, (row, column) in hit.items():
         flagged = tmp_path / "job" / "m_inputs" / name.replace("_c0m", "_c1m")
         with fits.open(flagged) as hdul:
