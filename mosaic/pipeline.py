@@ -14,6 +14,7 @@ from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.catalogue import Catalogue, read_catalogue
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.exposure.model import Chip
+from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
 from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
@@ -283,7 +284,9 @@ def _make_plan(
     folder = Path.cwd() if gated.peer_compat else None
     files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
-    return names, Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules), list(notes)
+    unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
+    made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
+    return names, made, [*notes, *unit.notes]
 
 
 def _budget(made: Plan, options: RunOptions) -> Budget:

@@ -30,7 +30,10 @@ def parse_shape(text: str | None) -> tuple[int, int] | None:
 def simulate_command(
     outdir: Annotated[Path, typer.Argument(help="Folder for the exposures and the tables of truth.")],
     instrument: Annotated[
-        str | None, typer.Option(help="acs/wfc, acs/hrc, acs/sbc, wfc3/uvis or wfc3/ir.")
+        str | None,
+        typer.Option(
+            help="acs/wfc|hrc|sbc, wfc3/uvis|ir, wfpc2, stis/ccd|nuv-mama|fuv-mama, nicmos/nic1|nic2|nic3."
+        ),
     ] = None,
     exposures: Annotated[int | None, typer.Option(min=1, help="Number of exposures per pointing.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Dither pattern: box4, line, mosaic:NxM.")] = None,
@@ -49,6 +52,10 @@ def simulate_command(
     defects: Annotated[bool | None, typer.Option(help="Whether there are bad pixels.")] = None,
     target_ra_deg: Annotated[float | None, typer.Option("--ra", help="Target, degrees.")] = None,
     target_dec_deg: Annotated[float | None, typer.Option("--dec", help="Target, degrees.")] = None,
+    ccd_gain: Annotated[float | None, typer.Option("--gain", help="Gain setting (WFPC2: 7 or 15).")] = None,
+    sources: Annotated[
+        str | None, typer.Option(help="Source list (sources.ecsv) of another set: the same sky.")
+    ] = None,
     program: Annotated[str | None, typer.Option(help="Three letters in the root names.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness.")] = None,
     chip_shape: Annotated[str | None, typer.Option(metavar="NYxNX", help="Smaller chips, for tests.")] = None,
@@ -74,6 +81,8 @@ def simulate_command(
             "defects": defects,
             "target_ra_deg": target_ra_deg,
             "target_dec_deg": target_dec_deg,
+            "ccd_gain": ccd_gain,
+            "sources": sources,
             "program": program,
             "seed": seed,
             "chip_shape": parse_shape(chip_shape),

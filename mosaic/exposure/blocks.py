@@ -14,9 +14,10 @@ from typing import Any, Final
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
+from mosaic.errors import ExposureError, MissingFileError, StructureError, TruncatedFileError
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts
 from mosaic.exposure.model import DataBlock
+from mosaic.exposure.staging import open_plain
 from mosaic.exposure.storage import read_bytes, size_and_tag
 from mosaic.geometry.wcs import header_number
 from mosaic.types import ShapeYX
@@ -122,23 +123,47 @@ def ivm_block(path: str, extver: int, shape_yx: ShapeYX, headers: HeaderPair) ->
 
 
 def flat_block(
-    headers: HeaderPair, facts: InstrumentFacts, origin_yx: tuple[int, int], shape_yx: ShapeYX, folder: Path
+    headers: HeaderPair,
+    facts: InstrumentFacts,
+    origin_yx: tuple[int, int],
+    shape_yx: ShapeYX,
+    folder: Path,
+    staging_dir: Path | None = None,
 ) -> DataBlock | None:
-    """Flat field of a chip for IVM weights, chosen by CCDCHIP; None when it is not to be found."""
+    """Flat field of a chip for IVM weights, chosen by CCDCHIP or DETECTOR; None when there is none."""
     reference = str(headers.primary.get(facts.flat_keyword, "")).strip()
     path = _find_reference(reference, folder)
     if path is None:
         return None
-    with _open(str(path), headers, facts.flat_keyword) as hdul:
-        science = [hdu for hdu in hdul if hdu.name == "SCI"]
-        same = [hdu for hdu in science if header_number(hdu.header, "CCDCHIP") == facts.ccdchip]
+    with _open(str(path), headers, facts.flat_keyword, staging_dir) as hdul:
+        science = [hdu for hdu in hdul if hdu.name == "SCI"] or [hdu for hdu in hdul[1:] if hdu.is_image]
+        same = [hdu for hdu in science if facts.ccdchip in _chip_numbers(hdu.header)]
         same = same or [hdu for hdu in science if int(hdu.ver) == headers.extver]
-        block = data_block(same[0], str(path), headers) if same else None
+        # The detectors with imsets have one chip, whatever the number of the imset.
+        same = same or (science[:1] if facts.full_shape_yx is not None else [])
+        block = data_block(same[0], str(hdul.filename()), headers) if same else None
     if block is None:
         return None
     ny, nx = origin_yx[0] + shape_yx.ny, origin_yx[1] + shape_yx.nx
     if min(origin_yx) < 0 or ny > block.shape_yx.ny or nx > block.shape_yx.nx:
         problem = f"flat field {path} is {_size(block.shape_yx)}, the chip needs {nx} x {ny}"
+        raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
+    return block
+
+
+def low_flat_block(headers: HeaderPair, facts: InstrumentFacts, folder: Path) -> DataBlock | None:
+    """Coarsely sampled flat field of a detector that has one; None when it is not to be found."""
+    full = facts.full_shape_yx
+    if not facts.low_flat_keyword or full is None:
+        return None
+    path = _find_reference(str(headers.primary.get(facts.low_flat_keyword, "")).strip(), folder)
+    if path is None:
+        return None
+    with _open(str(path), headers, facts.low_flat_keyword) as hdul:
+        science = [hdu for hdu in hdul if hdu.name == "SCI"]
+        block = data_block(science[0], str(path), headers) if science else None
+    if block is not None and (full.ny % block.shape_yx.ny or full.nx % block.shape_yx.nx):
+        problem = f"flat field {path} is {_size(block.shape_yx)}, which does not divide {_size(full)}"
         raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
     return block
 
@@ -155,12 +180,17 @@ def _find_reference(reference: str, folder: Path) -> Path | None:
     return None
 
 
-def _open(path: str, headers: HeaderPair, what: str) -> fits.HDUList:
+def _chip_numbers(header: fits.Header) -> set[float | None]:
+    """Which chip an extension of a flat field is of, by either of its keywords."""
+    return {header_number(header, keyword) for keyword in ("CCDCHIP", "DETECTOR")}
+
+
+def _open(path: str, headers: HeaderPair, what: str, staging_dir: Path | None = None) -> fits.HDUList:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            return fits.open(path, memmap=False, lazy_load_hdus=False)
-        except OSError as error:
+            return open_plain(path, staging_dir)[0]
+        except (OSError, ExposureError) as error:
             problem = f"{what} {path} cannot be read ({error})"
             raise MissingFileError(headers.exposure, problem, "correct its name", headers.chip) from error
 

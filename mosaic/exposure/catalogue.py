@@ -7,14 +7,14 @@ so that nothing parses headers again.
 
 from __future__ import annotations
 
-import hashlib
-import re
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, overload
 
+import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
@@ -24,21 +24,27 @@ from mosaic.errors import (
     ParameterError,
     PixelError,
     StructureError,
-    TruncatedFileError,
 )
 from mosaic.exposure import blocks
+from mosaic.exposure.flag_file import Surroundings, header_digest, read_flag_file
+from mosaic.exposure.imsets import Part, find_parts
 from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
-from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
+from mosaic.exposure.instruments import (
+    HeaderPair,
+    InstrumentFacts,
+    Overrides,
+    instrument_facts,
+)
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
+from mosaic.exposure.instruments.traits import InputTraits, input_traits
 from mosaic.exposure.model import Chip, DataBlock, Exposure
-from mosaic.exposure.staging import plain_path
-from mosaic.exposure.storage import is_remote, open_stream, size_and_tag
+from mosaic.exposure.staging import open_plain
+from mosaic.exposure.support_file import supply_pa_v3
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import ShapeYX
 
 _REMOVE: Final = "remove it from the list"
 _RESTORE: Final = "fetch the file again or remove it from the list"
-_FILTER_KEYS: Final = ("FILTER", "FILTER1", "FILTER2")
 
 
 class CatalogueSettings(InstrumentSettings, Protocol):
@@ -55,6 +61,18 @@ class CatalogueSettings(InstrumentSettings, Protocol):
     @property
     def final_wht_type(self) -> str:
         """EXP, ERR or IVM."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What one file amounts to."""
+
+    exposures: tuple[Exposure, ...]
+    """Usable exposures."""
+    rejected: tuple[ExposureError, ...]
+    """Why other exposures in it are not."""
+    notes: tuple[str, ...]
+    """Assumptions made, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +122,15 @@ def read_catalogue(
     notes = list(expanded.notes)
     for file in expanded.files:
         try:
-            exposure, found_notes = read_exposure(file, settings, overrides, staging_dir)
+            content = read_file(file, settings, overrides, staging_dir)
         except ExposureError as error:
-            if on_error == "stop":
-                raise
-            rejected.append(error)
-            continue
-        exposures.append(exposure)
-        notes += found_notes
+            content = FileContent((), (error,), ())
+        if content.rejected and on_error == "stop":
+            raise content.rejected[0]
+        exposures += content.exposures
+        rejected += content.rejected
+        notes += content.notes
+    _refuse_same_names(exposures)
     exposures.sort(key=lambda exposure: (exposure.expstart_mjd, exposure.rootname))
     followed, misfits = _follow_moving_target(exposures)
     if misfits and on_error == "stop":
@@ -119,34 +138,28 @@ def read_catalogue(
     return Catalogue(tuple(followed), (*rejected, *misfits), tuple(notes))
 
 
-def read_exposure(
+def read_file(
     file: InputFile, settings: CatalogueSettings, overrides: Overrides, staging_dir: Path | None
-) -> tuple[Exposure, list[str]]:
-    """Describe one file; the notes are assumptions made."""
+) -> FileContent:
+    """Describe the exposures of one file.
+
+    Raises
+    ------
+    ExposureError
+        When none of it can be used.
+    """
     name = root_name(file.path)
-    readable = plain_path(file.path, staging_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        hdul = _open(readable, file.path)
-        if any(isinstance(hdu, fits.CompImageHDU) for hdu in hdul):
-            hdul.close()
-            readable = plain_path(readable, staging_dir, has_tiles=True)
-            hdul = _open(readable, file.path)
+        hdul, readable = open_plain(file.path, staging_dir)
         with hdul:
             try:
-                return _describe(hdul, file, readable, name, settings, overrides)
+                flags = read_flag_file(hdul[0].header, file.path, name, staging_dir)
+                around = Surroundings(flags, staging_dir)
+                return _describe(hdul, file, readable, name, settings, overrides, around)
             except fits.VerifyError as error:
                 problem = f"a header card is unreadable ({' '.join(str(error).split())})"
                 raise MetadataError(name, problem, _RESTORE) from error
-
-
-def _open(readable: str, path: str) -> fits.HDUList:
-    source = open_stream(readable) if is_remote(readable) else readable
-    try:
-        return fits.open(source, mode="readonly", memmap=False, lazy_load_hdus=False)
-    except OSError as error:
-        problem = f"not readable as FITS ({' '.join(str(error).split())})"
-        raise TruncatedFileError(path, problem, _RESTORE) from error
 
 
 def _describe(
@@ -156,22 +169,56 @@ def _describe(
     name: str,
     settings: CatalogueSettings,
     overrides: Overrides,
-) -> tuple[Exposure, list[str]]:
+    around: Surroundings,
+) -> FileContent:
     blocks.require_complete(hdul, readable, file.path)
-    science = [index for index, hdu in enumerate(hdul) if hdu.name == "SCI"]
-    if not science:
-        raise StructureError(name, "there is no SCI extension", f"give calibrated exposures or {_REMOVE}")
-    primary = hdul[0].header
-    chosen = _grouped(hdul, science, settings.group, name)
-    _require_good_pixels(hdul, science, name)
+    found = find_parts(hdul, name, Path(file.path).name, settings.group)
+    exposures: list[Exposure] = []
+    rejected = list(found.rejected)
+    notes = [*found.notes, *supply_pa_v3(hdul, file.path, name), *_unapplied_distortion(hdul[0].header, name)]
+    digest = header_digest(hdul, readable, file.path) + (around.flags.digest if around.flags else "")
+    for part in found.parts:
+        try:
+            exposure, part_notes = _describe_part(
+                hdul, part, file, readable, digest, settings, overrides, around
+            )
+        except ExposureError as error:
+            if not part.is_imset:
+                raise
+            rejected.append(error)
+            continue
+        exposures.append(exposure)
+        notes += part_notes
+    return FileContent(tuple(exposures), tuple(rejected), tuple(notes))
+
+
+def _describe_part(
+    hdul: fits.HDUList,
+    part: Part,
+    file: InputFile,
+    readable: str,
+    digest: str,
+    settings: CatalogueSettings,
+    overrides: Overrides,
+    around: Surroundings,
+) -> tuple[Exposure, list[str]]:
+    name, primary, first = part.rootname, hdul[0].header, part.science[0]
+    _require_good_pixels(hdul, part.all_science, name)
     chips: list[Chip] = []
     notes: list[str] = []
-    for index in chosen:
+    if part.is_imset and file.ivm_path:
+        raise ParameterError(
+            f"{file.ivm_path}: a file of several exposures takes no inverse-variance map; split {file.path}"
+        )
+    for index in part.science:
         extver = int(header_number(hdul[index].header, "EXTVER") or 1)
-        headers = HeaderPair(name, f"sci,{extver}", primary, hdul[index].header, extver)
+        shown = 1 if part.is_imset else extver
+        headers = HeaderPair(name, f"sci,{shown}", primary, hdul[index].header, extver)
+        traits = input_traits(headers.instrument)
         facts = instrument_facts(headers, overrides)
-        exptime = _exposure_time(headers, overrides)
-        chips.append(_chip(hdul, index, file, readable, headers, facts, exptime, settings))
+        exptime = _exposure_time(headers, overrides, traits)
+        chip = _chip(hdul, index, file, readable, headers, facts, exptime, settings, around)
+        chips.append(replace(chip, extver=shown))
         notes += facts.notes
     units = {chip.native_unit for chip in chips}
     if len(units) > 1:
@@ -181,18 +228,20 @@ def _describe(
     exposure = Exposure(
         path=file.path,
         rootname=name,
-        filename=Path(file.path).name,
+        filename=part.filename,
         instrument=chips[0].instrument,
         detector=chips[0].detector,
         filters=",".join(
-            str(primary[key]).strip() for key in _FILTER_KEYS if str(primary.get(key, "")).strip()
+            str(primary[key]).strip() for key in traits.filter_keywords if str(primary.get(key, "")).strip()
         ),
-        expstart_mjd=_mjd(hdul, chosen[0], "EXPSTART"),
-        expend_mjd=_mjd(hdul, chosen[0], "EXPEND"),
+        expstart_mjd=_mjd(hdul, first, "EXPSTART", traits),
+        expend_mjd=_mjd(hdul, first, "EXPEND", traits),
         exptime_s=chips[0].exptime_s,
-        fingerprint=_fingerprint(hdul, readable, file.path),
+        fingerprint=digest,
         chips=tuple(chips),
         is_moving_target=_is_true(primary.get("MTFLAG")),
+        is_imset=part.is_imset,
+        flag_path=around.flags.path if around.flags else "",
     )
     return exposure, notes
 
@@ -234,11 +283,15 @@ def _chip(
     facts: InstrumentFacts,
     exptime_s: float,
     settings: CatalogueSettings,
+    around: Surroundings,
 ) -> Chip:
     header, extver = headers.science, headers.extver
     sci = blocks.science_block(hdul, index, readable, headers)
     err = blocks.companion_block(hdul, "ERR", sci, readable, headers)
-    dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
+    if around.flags is None:
+        dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
+    else:
+        dq = around.flags.block(headers, sci.shape_yx)
     wcs = ChipWcs.from_hdulist(
         hdul, index, exposure=headers.exposure, chip=headers.chip, shape_yx=sci.shape_yx
     )
@@ -247,13 +300,15 @@ def _chip(
     ivm = blocks.ivm_block(file.ivm_path, extver, sci.shape_yx, headers) if file.ivm_path else None
     wants_ivm = str(settings.final_wht_type).strip().upper() == "IVM"
     flat: DataBlock | None = None
+    low_flat: DataBlock | None = None
     if wants_ivm and ivm is None:
-        flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, Path(file.path).parent)
+        folder = Path(file.path).parent
+        flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, folder, around.staging_dir)
+        low_flat = blocks.low_flat_block(headers, facts, Path(file.path).parent)
         if facts.dark_e is None:
             remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
-            raise MetadataError(
-                headers.exposure, "MEANDARK absent, which IVM weights need", remedy, headers.chip
-            )
+            problem = f"{facts.dark_keyword} absent, which IVM weights need"
+            raise MetadataError(headers.exposure, problem, remedy, headers.chip)
     group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{sci.shape_yx.ny}x{sci.shape_yx.nx}"
     if origin != (0, 0):
         group += f"_{origin[0]}_{origin[1]}"
@@ -261,6 +316,7 @@ def _chip(
         rootname=headers.exposure,
         path=file.path,
         extver=extver,
+        file_extver=extver,
         hdu_index=index,
         ccdchip=facts.ccdchip,
         instrument=headers.instrument,
@@ -273,7 +329,7 @@ def _chip(
         flat=flat,
         flat_origin_yx=origin,
         wcs=wcs,
-        idcscale_arcsec=wcs.natural_scale_arcsec,
+        idcscale_arcsec=_natural_scale(wcs, peer_compat=settings.peer_compat),
         exptime_s=exptime_s,
         is_rate=facts.is_rate,
         native_unit=facts.native_unit,
@@ -284,38 +340,53 @@ def _chip(
         mdrizsky=header_number(header, "MDRIZSKY"),
         static_group=group,
         atod_gain=facts.atod_gain,
+        flat_is_inverse=facts.flat_is_inverse,
+        sky_gain=1.0 if settings.peer_compat else facts.gain,
+        binning=facts.binning,
+        shadow_edge=facts.shadow_edge,
+        low_flat=low_flat,
+        full_shape_yx=facts.full_shape_yx,
     )
 
 
-def _grouped(hdul: fits.HDUList, science: Sequence[int], group: object, name: str) -> list[int]:
-    """SCI extensions that the parameter `group` selects, in file order."""
-    text = "" if group is None else str(group).strip()
-    if text.lower() in {"", "none", "indef"}:
-        return list(science)
-    chosen: set[int] = set()
-    for token in re.findall(r"[A-Za-z]+\s*,\s*\d+|[^,\s]+", text):
-        if token.isdigit():
-            index = int(token)
-        else:
-            word, _, version = token.partition(",")
-            if word.strip().upper() != "SCI" or not version.strip().isdigit():
-                raise ParameterError(f"group={text!r}: {token!r} is neither an extension number nor 'sci,n'")
-            matches = [i for i in science if int(hdul[i].header.get("EXTVER", 1)) == int(version)]
-            index = matches[0] if matches else -1
-        if index not in science:
-            there = ", ".join(str(i) for i in science)
+def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:
+    """Natural pixel scale, arcsec: IDCSCALE, else from the pixel area, which conserves flux.
+
+    DrizzlePac takes the scale along x of a chip without distortion, wrong by the ratio of the scales along
+    x and y (0.9 per cent in flux for camera 2 of NICMOS).
+    """
+    if peer_compat and not np.any(wcs.sip_a) and not np.any(wcs.sip_b):
+        return math.hypot(wcs.cd[0][0], wcs.cd[1][0]) * 3600.0
+    return wcs.natural_scale_arcsec
+
+
+def _unapplied_distortion(primary: fits.Header, name: str) -> list[str]:
+    """Say that an old-style distortion image is named that nothing applies (DrizzlePac stops and asks)."""
+    image = str(primary.get("DGEOFILE", "")).strip()
+    if image.upper() in {"", "N/A", "NONE"} or "NPOLFILE" in primary:
+        return []
+    problem = f"{name}: DGEOFILE {image} is not applied, for there is no NPOLFILE"
+    return [f"{problem}; run 'mosaic updatewcs' to take it into the WCS"]
+
+
+def _refuse_same_names(exposures: Sequence[Exposure]) -> None:
+    """Refuse two exposures of one root name: an imset and a file that was split off."""
+    by_root: dict[str, Exposure] = {}
+    for exposure in exposures:
+        other = by_root.setdefault(exposure.rootname, exposure)
+        if other is not exposure:
             raise ParameterError(
-                f"group={text!r}: {token!r} is not a SCI extension of {name} (those are {there})"
+                f"{other.path} and {exposure.path} both hold exposure {exposure.rootname!r}; remove one"
             )
-        chosen.add(index)
-    return sorted(chosen)
 
 
-def _exposure_time(headers: HeaderPair, overrides: Overrides) -> float:
+def _exposure_time(headers: HeaderPair, overrides: Overrides, traits: InputTraits) -> float:
     if overrides.exptime is not None or overrides.exptime_keywords:
         exptime = mean_value(headers, overrides.exptime, overrides.exptime_keywords, (), "exptime")
     else:
         found = header_number(headers.primary, "EXPTIME")
+        if traits.is_timed_by_chip:
+            found = _or_else(header_number(headers.science, "EXPTIME"), found)
         if found is None:
             raise MetadataError(headers.exposure, "EXPTIME absent or not a number", f"add it or {_REMOVE}")
         exptime = found
@@ -331,21 +402,15 @@ def _require_good_pixels(hdul: fits.HDUList, science: Sequence[int], name: str) 
         raise PixelError(name, "no good pixel (NGOODPIX is 0 in every SCI extension)", _REMOVE)
 
 
-def _mjd(hdul: fits.HDUList, index: int, keyword: str) -> float:
-    value = header_number(hdul[0].header, keyword)
-    if value is None:
-        value = header_number(hdul[index].header, keyword)
-    return 0.0 if value is None else value
+def _mjd(hdul: fits.HDUList, index: int, keyword: str, traits: InputTraits) -> float:
+    places = (index, 0) if traits.is_timed_by_chip else (0, index)
+    first, second = (header_number(hdul[place].header, keyword) for place in places)
+    return _or_else(_or_else(first, second), 0.0)
 
 
-def _fingerprint(hdul: fits.HDUList, readable: str, path: str) -> str:
-    """Digest of all header bytes, file size and modification time."""
-    digest = hashlib.sha256()
-    with open_stream(readable) as stream:
-        for hdu in hdul:
-            place = hdu.fileinfo()
-            stream.seek(place["hdrLoc"])
-            digest.update(stream.read(place["datLoc"] - place["hdrLoc"]))
-    size, tag = size_and_tag(path)
-    digest.update(f"{size}:{tag}".encode())
-    return digest.hexdigest()
+@overload
+def _or_else(value: float | None, other: float) -> float: ...
+@overload
+def _or_else(value: float | None, other: float | None) -> float | None: ...
+def _or_else(value: float | None, other: float | None) -> float | None:
+    return other if value is None else value

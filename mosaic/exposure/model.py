@@ -41,7 +41,9 @@ class Chip:
     path: str
     """File as the user named it."""
     extver: int
-    """EXTVER of the SCI extension."""
+    """Number of the chip in its exposure: EXTVER of the SCI extension, 1 for an imset taken out of a file."""
+    file_extver: int
+    """EXTVER that its extensions have in the file."""
     hdu_index: int
     """Index of the SCI extension in the file."""
     ccdchip: int
@@ -88,6 +90,20 @@ class Chip:
     """Key of the static-mask group: instrument, detector, chip, shape and (if not 0, 0) subarray origin."""
     atod_gain: float = 1.0
     """Gain of the read-out, electrons per DN (mean of the amplifiers)."""
+    flat_is_inverse: bool = False
+    """Whether `flat` holds the factor that corrects, one over the response."""
+    sky_gain: float = 1.0
+    """Electrons of a native unit in which sky brightness compares; 1 with `peer_compat`: native units."""
+    binning: int = 1
+    """Detector pixels per image pixel along each axis."""
+    shadow_edge: tuple[float, ...] = ()
+    """Edge of the shadow of WFPC2's pyramid, six coefficients (a, b, c) along y, then along x: a detector
+    pixel at 0-based n is lit where ``n + 0.5 - (a + b n + c n**2) >= 1``. Empty: no shadow. It masks where
+    data quality is ignored (bits None); otherwise the flags tell of the shadow."""
+    low_flat: DataBlock | None = None
+    """Coarsely sampled flat field that multiplies `flat`, if the detector has one."""
+    full_shape_yx: ShapeYX | None = None
+    """Rows and columns of the whole detector, over which `low_flat` is stretched."""
 
     @property
     def name(self) -> str:
@@ -102,14 +118,14 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """One input file."""
+    """One input file, or one of several exposures in it."""
 
     path: str
     """File as the user named it (absolute)."""
     rootname: str
     """Root name, lower case, unique within a run."""
     filename: str
-    """Base name of the file."""
+    """Base name of the file, or of the file that an imset would have on its own."""
     instrument: str
     """INSTRUME."""
     detector: str
@@ -128,3 +144,7 @@ class Exposure:
     """Chips in the order of their extensions."""
     is_moving_target: bool = False
     """Whether the telescope followed a moving target (MTFLAG)."""
+    flag_path: str = ""
+    """File of the flags as it is named beside the input; empty when they are in the same file."""
+    is_imset: bool = False
+    """Whether its file holds other exposures besides."""

@@ -16,7 +16,7 @@ from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
 from mosaic.exposure.cache import BAND_ROWS, ROW_CACHE
 from mosaic.exposure.model import Chip, DataBlock
 from mosaic.exposure.storage import read_bytes
-from mosaic.types import FloatArray, Window
+from mosaic.types import BoolArray, FloatArray, Window
 
 _STORED: Final = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _UNSIGNED: Final = {16: (np.uint16, 15), 32: (np.uint32, 31)}
@@ -85,6 +85,27 @@ def read_dq(chip: Chip, window: Window) -> NDArray[np.uint16]:
     if flags.dtype.kind == "f":
         flags = flags.astype(np.int64)
     return flags.astype(np.uint16)
+
+
+def is_lit(chip: Chip, window: Window) -> BoolArray:
+    """Pixels outside the shadow that the chip's edge polynomials describe; all, for a chip without.
+
+    An image pixel that bins several detector pixels is lit when all of them are.
+    """
+    if not chip.shadow_edge:
+        return np.ones(window.shape_yx, dtype=np.bool_)
+    dy, dx = chip.flat_origin_yx
+    rows = _lit_along(chip.shadow_edge[:3], window.y0 + dy, window.y1 + dy, chip.binning)
+    columns = _lit_along(chip.shadow_edge[3:], window.x0 + dx, window.x1 + dx, chip.binning)
+    lit: BoolArray = rows[:, None] & columns
+    return lit
+
+
+def _lit_along(edge: tuple[float, ...], first: int, last: int, binning: int) -> BoolArray:
+    position = np.arange(first * binning, last * binning, dtype=np.float64)
+    above_edge = position + 0.5 - (edge[0] + edge[1] * position + edge[2] * position**2)
+    lit: BoolArray = np.all((above_edge >= 1.0).reshape(-1, binning), axis=1)
+    return lit
 
 
 def read_err(chip: Chip, window: Window) -> FloatArray:

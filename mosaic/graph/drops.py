@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic.exposure.reader import read_dq, read_err, read_science
+from mosaic.exposure.reader import read_err, read_science
 from mosaic.exposure.weights import exposure_scale, input_weight
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.store import NO_MASK, PackedMask, read_mask, read_packed
@@ -48,7 +48,14 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
     sci = read_science(job.plan.chips[index], window)
     if settings.final_wht_type == "EXP":
         drops = exposure_drops(
-            job, job.final, index, window, sci=sci, wt_scl=settings.final_wt_scl, hits=settings.driz_cr
+            job,
+            job.final,
+            index,
+            window,
+            sci=sci,
+            wt_scl=settings.final_wt_scl,
+            hits=settings.driz_cr,
+            unit_e=job.product_unit.divisors[index],
         )
     else:
         drops = _varying_drops(job, index, window, sci)
@@ -56,7 +63,15 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
 
 
 def exposure_drops(
-    job: Job, frame: Frame, index: int, window: Window, *, sci: FloatArray, wt_scl: str | float, hits: bool
+    job: Job,
+    frame: Frame,
+    index: int,
+    window: Window,
+    *,
+    sci: FloatArray,
+    wt_scl: str | float,
+    hits: bool,
+    unit_e: float = 1.0,
 ) -> DropWindow:
     """Values and weights where every good pixel of a chip weighs the same.
 
@@ -70,6 +85,8 @@ def exposure_drops(
         Scale of the exposure-time weight.
     hits : bool
         Whether the cosmic-ray mask applies.
+    unit_e : float
+        Electrons in the unit of the values.
     """
     chip = job.plan.chips[index]
     none = PackedMask(NO_MASK, window.x0 % 8)
@@ -81,13 +98,12 @@ def exposure_drops(
     sky = job.sky[chip.name].subtracted
     prepare_drops(
         sci,
-        read_dq(chip, window),
-        job.bad_bits(frame.good_bits),
+        *job.flags(index, window, frame.good_bits),
         static.packed,
         found.packed,
         static.first_bit,
         np.float32(0.0 if sky is None else sky),
-        np.float32(chip.gain),
+        np.float32(chip.gain / unit_e),
         np.float32(1.0 if chip.is_rate else 1.0 / chip.exptime_s),
         np.float32(job.scale_ratio(frame, index) ** 2),
         np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl)),
@@ -102,6 +118,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
     chip = job.plan.chips[index]
     frame = job.final
     settings = job.plan.settings
+    unit_e = job.product_unit.divisors[index]
     is_good = job.good_flags(index, window, frame.good_bits)
     if settings.static:
         is_good = is_good & ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
@@ -110,7 +127,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
     value = drop_values(
         sci,
         sky=job.sky[chip.name].subtracted,
-        gain=chip.gain,
+        gain=chip.gain / unit_e,
         exptime_s=chip.exptime_s,
         is_rate=chip.is_rate,
         scale_ratio=job.scale_ratio(frame, index),
@@ -123,6 +140,8 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         wt_scl=settings.final_wt_scl,
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
+        unit_e=unit_e,
+        peer_compat=settings.peer_compat,
     )
     return DropWindow(window, value, weight)
 
@@ -131,7 +150,7 @@ def _variance(job: Job, index: int, window: Window, sci: FloatArray) -> FloatArr
     """Variance of the values: from ERR, else (no ERR or not positive) from photon and read noise."""
     chip = job.plan.chips[index]
     model_e2 = np.abs(sci) * np.float32(chip.to_electrons) + np.float32(chip.read_noise_e**2)
-    per_value = job.scale_ratio(job.final, index) ** 2 / chip.exptime_s
+    per_value = job.scale_ratio(job.final, index) ** 2 / (chip.exptime_s * job.product_unit.divisors[index])
     if chip.err is None:
         return np.ascontiguousarray(model_e2 * np.float32(per_value**2), dtype=np.float32)
     err_e = read_err(chip, window) * np.float32(chip.to_electrons)

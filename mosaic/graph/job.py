@@ -12,12 +12,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.errors import PlanMismatchError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_dq
+from mosaic.exposure.reader import is_lit, read_dq
+from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.ledger import Ledger
@@ -26,7 +28,7 @@ from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
 from mosaic.steps.drizzle import DropShape
-from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts
+from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
 from mosaic.steps.sky import SkyLevel
 from mosaic.types import BoolArray, Window
 
@@ -138,8 +140,22 @@ class Job:
 
     def good_flags(self, index: int, window: Window, good_bits: int | None) -> BoolArray:
         """Pixels of a chip whose flags are all good, ``resetbits`` cleared first."""
-        is_good: BoolArray = (read_dq(self.plan.chips[index], window) & self.bad_bits(good_bits)) == 0
+        flags, bad_bits = self.flags(index, window, good_bits)
+        is_good: BoolArray = (flags & bad_bits) == 0
         return is_good
+
+    def flags(
+        self, index: int, window: Window, good_bits: int | None, *, for_sky: bool = False
+    ) -> tuple[NDArray[np.uint16], np.uint16]:
+        """Flags of a chip and those of them that mask; ignored flags (None) still leave a shadow masked.
+
+        DrizzlePac forgets the shadow where it measures the sky.
+        """
+        chip = self.plan.chips[index]
+        is_shaded = bool(chip.shadow_edge) and not (for_sky and self.plan.settings.peer_compat)
+        if good_bits is None and is_shaded:
+            return (~is_lit(chip, window)).astype(np.uint16), np.uint16(1)
+        return read_dq(chip, window), self.bad_bits(good_bits)
 
     def bad_bits(self, good_bits: int | None) -> np.uint16:
         """Flags that mask a pixel: neither good nor among ``resetbits``; None: flags are ignored."""
@@ -179,6 +195,12 @@ class Job:
         return self.cells(frame, index).window_for(target, margin)
 
     @cached_property
+    def product_unit(self) -> ProductUnit:
+        """Unit of the final product."""
+        settings = self.plan.settings
+        return product_unit(self.plan.chips, settings.proc_unit, peer_compat=settings.peer_compat)
+
+    @cached_property
     def combine_params(self) -> CombineParams:
         """How the median is made."""
         s = self.plan.settings
@@ -201,7 +223,12 @@ class Job:
         return StackFacts(
             self.mean_weights[exposure],
             float(np.mean([chip.read_noise_e**2 for chip in chips])),
-            min(self.sky[chip.name].background * chip.to_electrons for chip in chips) / chips[0].exptime_s,
+            exposure_background(
+                [self.sky[chip.name].background for chip in chips],
+                [chip.to_electrons for chip in chips],
+                peer_compat=self.plan.settings.peer_compat,
+            )
+            / chips[0].exptime_s,
         )
 
     def weight_unit(self, exposure: int) -> float:

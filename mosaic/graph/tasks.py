@@ -19,7 +19,7 @@ from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.model import Chip
-from mosaic.exposure.reader import read_dq, read_science
+from mosaic.exposure.reader import read_science
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
 from mosaic.graph.plan import BLOT_MARGIN
@@ -112,10 +112,8 @@ def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     chip = job.plan.chips[index]
     settings = job.plan.settings
     sci = read_science(chip, _whole(chip))
-    flags = read_dq(chip, _whole(chip))
-    n_usable, n_not_finite = select_usable(
-        sci, flags, job.bad_bits(job.final.good_bits), NO_MASK, 0, _NO_PIXELS
-    )
+    flags = job.flags(index, _whole(chip), job.final.good_bits)
+    n_usable, n_not_finite = select_usable(sci, *flags, NO_MASK, 0, _NO_PIXELS)
     outcome = Outcome(bytes_read=sci.nbytes + sci.size * 2)
     outcome.facts = {"n_usable": int(n_usable), "n_not_finite": int(n_not_finite)}
     if settings.static:
@@ -151,9 +149,8 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
         read_packed(job.store, f"static/{job.group_of_chip[index]}", window).packed if is_static else NO_MASK
     )
     usable = np.empty(sci.size, dtype=np.float32)
-    n_usable, _ = select_usable(
-        sci, read_dq(chip, window), job.bad_bits(parse_bits(s.sky_bits)), static, 0, usable
-    )
+    flags = job.flags(index, window, parse_bits(s.sky_bits), for_sky=True)
+    n_usable, _ = select_usable(sci, *flags, static, 0, usable)
     how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
     value = measure_sky(usable[:n_usable], how)
     return Outcome(bytes_read=sci.nbytes + sci.size * 2, facts={"chip": chip.name, "sky": value})
@@ -428,7 +425,9 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
             deposit(drops, model, frame.drop, job.scale_ratio(frame, index), tile_sum, plane, bit)
     if context is not None:
         context.flush()
-    factor = total_exptime(job) if settings.final_units == "counts" else 1.0
+    factor = (
+        total_exptime(job) if settings.final_units == "counts" else 1.0
+    ) / job.product_unit.final_divisor
     sci = np.empty(target.shape_yx, dtype=np.float32)
     wht = np.empty_like(sci)
     tile_sum.finish(sci, wht)

@@ -14,6 +14,7 @@ from typing import Literal, overload
 
 from astropy.io import fits
 
+from mosaic.exposure.instruments.traits import input_traits
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
@@ -37,6 +38,8 @@ class HeaderSource:
     """Index of its DQ extension, if any."""
     sky: float | None = None
     """Sky of the chip as this run found it, native units: takes the place of its MDRIZSKY."""
+    extver: int | None = None
+    """EXTVER that its extensions go by, where the file has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class ProductFacts:
     """One multi-extension file, or simple files."""
     final_units: Literal["cps", "counts"] = "cps"
     """Per second, or multiplied by the total exposure time."""
-    unit: str = "ELECTRONS"
-    """Unit of the science values without the time: ELECTRONS or COUNTS."""
+    bunit: str = "ELECTRONS/S"
+    """BUNIT of the science image."""
     log_name: str = ""
     """Log file of the run."""
     has_context: bool = True
@@ -103,11 +106,6 @@ class ProductFacts:
     """HDRTAB, NEXTEND of simple files and EXPTIME of blots as in DrizzlePac."""
     date: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
     """Date of writing."""
-
-    @property
-    def bunit(self) -> str:
-        """BUNIT of the science image."""
-        return f"{self.unit}/S" if self.final_units == "cps" else self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,9 @@ class HeaderReader(Sequence[ChipHeaders]):
             sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
         err = sci if source.err is None else headers[source.err]
         dq = sci if source.dq is None else headers[source.dq]
-        return ChipHeaders(headers[0], sci, err, dq)
+        if source.extver is not None:
+            sci, err, dq = (_numbered(header, source.extver) for header in (sci, err, dq))
+        return ChipHeaders(_with_times(headers[0], sci), sci, err, dq)
 
     def _read_file(self, path: str) -> dict[int, fits.Header]:
         """Return all headers of a file that any chip needs."""
@@ -202,6 +202,23 @@ class HeaderReader(Sequence[ChipHeaders]):
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 self._held = (path, {index: hdus[index].header.copy() for index in sorted(wanted)})
         return self._held[1]
+
+
+def _numbered(header: fits.Header, extver: int) -> fits.Header:
+    header = header.copy()
+    header["EXTVER"] = extver
+    return header
+
+
+def _with_times(primary: fits.Header, sci: fits.Header) -> fits.Header:
+    """Return the primary header with the times of the exposure, which some instruments keep with SCI."""
+    if not input_traits(str(primary.get("INSTRUME", "")).strip().upper()).is_timed_by_chip:
+        return primary
+    primary = primary.copy()
+    for keyword in ("DATE-OBS", "EXPSTART", "EXPEND", "EXPTIME"):
+        if keyword in sci:
+            primary[keyword] = (sci[keyword], sci.comments[keyword])
+    return primary
 
 
 def extension_places(path: str) -> dict[tuple[str, int], int]:

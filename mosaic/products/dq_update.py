@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mosaic.errors import OutputError, StructureError, TruncatedFileError
 from mosaic.exposure.model import Chip, DataBlock, Exposure
+from mosaic.exposure.staging import named_plainly
 from mosaic.products.checksum import OnesComplementSum, encode_checksum
 from mosaic.products.partial import BLOCK, PartialFile, require_space
 from mosaic.types import BoolArray, Window
@@ -98,7 +99,7 @@ def write_dq_update(
     folder : Path, optional
         Where copies go; required for "copy". A compressed input gives an uncompressed copy.
     sky : mapping of int to float, optional
-        MDRIZSKY of each chip by EXTVER, native units; chips without entry keep their header.
+        MDRIZSKY of each chip by the index of its SCI extension, native units; others keep their header.
 
     Returns
     -------
@@ -118,7 +119,7 @@ def write_dq_update(
     for chip in exposure.chips:
         sources[chip.sci.path] = Path(exposure.path)
         if chip.dq is not None and chip.dq.path != chip.sci.path:
-            sources.setdefault(chip.dq.path, Path(chip.dq.path))
+            sources.setdefault(chip.dq.path, Path(exposure.flag_path or chip.dq.path))
     targets = {source: _target(source, named, mode, folder) for source, named in sources.items()}
     return [_rewrite(exposure, source, target, crmask, bits, sky or {}) for source, target in targets.items()]
 
@@ -128,13 +129,14 @@ def _target(source: str, named: Path, mode: str, folder: Path | None) -> Path:
     if mode == "copy":
         if folder is None:
             raise ValueError("mode 'copy' needs a folder")
-        target = folder / named.name.removesuffix(".gz")
+        target = folder / named_plainly(named.name)
         if "://" not in source and target.absolute() == Path(source).absolute():
             raise OutputError(f"{target}: the copy would replace its input; choose another folder")
         return target
     if "://" in source or Path(source).absolute() != named.absolute():
         raise OutputError(
-            f"{named}: compressed and remote inputs cannot be updated in place; use dq_update='copy'"
+            f"{named}: compressed, converted and remote inputs cannot be updated in place; "
+            "use dq_update='copy'"
         )
     return named
 
@@ -187,7 +189,7 @@ def _plan_units(exposure: Exposure, source: str, file: BinaryIO, sky: Mapping[in
         for index, hdu in enumerate(hdus):
             place = hdu.fileinfo()
             chip = dq_at.pop(place["datLoc"], None) if place["datSpan"] else None
-            value = sky.get(sci[index].extver) if index in sci else None
+            value = sky.get(index) if index in sci else None
             is_changed = chip is not None or value is not None
             has_sums = is_changed and ("CHECKSUM" in hdu.header or "DATASUM" in hdu.header)
             units.append(_Unit(place["hdrLoc"], place["datLoc"], place["datSpan"], value, has_sums, chip))

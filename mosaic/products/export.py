@@ -10,6 +10,7 @@ from astropy import __version__ as astropy_version
 from astropy.io import fits
 
 from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.units import separate_bunit
 from mosaic.exposure.weights import exposure_scale
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.tasks import total_exptime
@@ -83,6 +84,7 @@ def product_facts(job: Job, names: ProductNames) -> ProductFacts:
         versions=_versions(plan.version),
         build=settings.build,
         final_units=settings.final_units,
+        bunit=job.product_unit.bunit(settings.final_units),
         log_name=settings.runfile,
         has_context=settings.context,
         has_error=settings.final_err,
@@ -144,9 +146,10 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
         chip.extver: HeaderSource(
             path,
             chip.hdu_index,
-            places.get(("ERR", chip.extver)),
-            places.get(("DQ", chip.extver)),
+            places.get(("ERR", chip.file_extver)),
+            places.get(("DQ", chip.file_extver)),
             job.sky[chip.name].background,
+            chip.extver if chip.extver != chip.file_extver else None,
         )
         for chip in exposure.chips
     }
@@ -166,7 +169,9 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
         for group, members in job.static_groups.items():
             chip = plan.chips[members[0]]
             shape = ShapeYX(*chip.shape_yx)
-            name = names.static_mask(shape, chip.extver, _mask_group(job, chip))
+            # The masks of NICMOS go by the number of the camera.
+            number = chip.ccdchip if chip.instrument == "NICMOS" else chip.extver
+            name = names.static_mask(shape, number, _mask_group(job, chip))
             yield name, mask_header(name), MaskPlane(job, f"static/{group}", "int16")
     if settings.median:
         for exposure in plan.exposures:
@@ -196,8 +201,9 @@ def _blot_images(job: Job, exposure: Exposure) -> Iterator[tuple[str, fits.Heade
 
 
 def _mask_group(job: Job, chip: Chip) -> str:
-    """Instrument and detector in the name of a static mask, only where the run mixes several."""
-    kinds = {(c.instrument, c.detector) for c in job.plan.chips}
+    """Instrument and detector in the name of a static mask, only where chips of several would share it."""
+    name = (chip.extver, chip.shape_yx)
+    kinds = {(c.instrument, c.detector) for c in job.plan.chips if (c.extver, c.shape_yx) == name}
     return f"{chip.instrument}_{chip.detector}" if len(kinds) > 1 else ""
 
 
@@ -224,6 +230,7 @@ def _separate_facts(
         n_exposures=len(exposures),
         versions=_versions(job.plan.version),
         build=False,
+        bunit=separate_bunit(exposures[0].chips[-1], peer_compat=job.plan.settings.peer_compat),
         log_name=job.plan.settings.runfile,
         has_context=False,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
 from mosaic.exposure.dq import resolve_mask
-from mosaic.exposure.model import Chip
+from mosaic.exposure.model import Chip, Exposure
 from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
 from mosaic.graph.tasks import blot_band
@@ -34,6 +36,8 @@ def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
         with fits.open(exposure.chips[0].sci.path, memmap=False) as hdul:
             for chip in exposure.chips:
                 _clean_chip(job, chip, hdul)
+            if exposure.is_imset:
+                _keep_only(hdul, exposure)
             try:
                 hdul.writeto(temporary, overwrite=True, output_verify="ignore")
             except OSError as error:
@@ -50,7 +54,8 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
     index = job.chip_index[chip_task(chip)]
     level = blot_level(job.sky[chip.name], addsky=settings.blot_addsky, skyval=settings.blot_skyval)
     sci = hdul[chip.hdu_index].data
-    flags = hdul["DQ", chip.extver].data if chip.dq is not None else None
+    has_flags = chip.dq is not None and chip.dq.path == chip.sci.path
+    flags = hdul["DQ", chip.file_extver].data if has_flags else None
     for y0 in range(0, chip.shape_yx.ny, MASK_BAND_ROWS):
         band = Window(y0, min(y0 + MASK_BAND_ROWS, chip.shape_yx.ny), 0, chip.shape_yx.nx)
         is_hit = read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", band)
@@ -60,6 +65,27 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
         if flags is not None:
             part = flags[band.slices]
             part[is_hit] = (part[is_hit].astype(np.uint16) | np.uint16(settings.crbit)).astype(part.dtype)
+
+
+def _whole_files(exposures: Sequence[Exposure]) -> list[Exposure]:
+    """Exposures with the chips of all others in the same file: a file is written once."""
+    files: dict[str, Exposure] = {}
+    for exposure in exposures:
+        before = files.get(exposure.path)
+        files[exposure.path] = (
+            exposure if before is None else replace(before, chips=before.chips + exposure.chips)
+        )
+    return list(files.values())
+
+
+def _keep_only(hdul: fits.HDUList, exposure: Exposure) -> None:
+    """Take the other exposures out of a file that holds several; what is left gets EXTVER 1."""
+    (chip,) = exposure.chips
+    for index in range(len(hdul) - 1, 0, -1):
+        if int(hdul[index].ver) == chip.file_extver:
+            hdul[index].ver = 1
+        else:
+            del hdul[index]
 
 
 def update_inputs(job: Job, names: ProductNames) -> list[Path]:
@@ -79,8 +105,8 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
 
     folder = names.path(f"{names.rootname}_inputs")
     written: list[Path] = []
-    for exposure in job.plan.exposures:
-        sky = {chip.extver: job.sky[chip.name].background for chip in exposure.chips}
+    for exposure in _whole_files(job.plan.exposures):
+        sky = {chip.hdu_index: job.sky[chip.name].background for chip in exposure.chips}
         written += write_dq_update(
             exposure, cosmic_rays, bits, mode=settings.dq_update, folder=folder, sky=sky
         )

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from mosaic.simulate.detectors import DetectorFacts, read_table
-from mosaic.simulate.noise import Exposed, good_pixels
+from mosaic.simulate.noise import DQ_BAD_PIXEL, DQ_SATURATED, DQ_SHADOW, Exposed, good_pixels
 from mosaic.simulate.optics import ChipOptics
 from mosaic.simulate.params import SimulateParams
 from mosaic.simulate.pointing import Pointing, TangentWcs, base36
@@ -25,6 +25,7 @@ Value: TypeAlias = str | int | float | bool
 SDQFLAGS = 31743
 _PLACEHOLDER = "@"
 _MJD_ZERO = dt.datetime(1858, 11, 17, tzinfo=dt.UTC)
+_FOLDERS = {"ACS": "jref$", "WFC3": "iref$", "WFPC2": "uref$", "STIS": "oref$", "NICMOS": "nref$"}
 _SPEED_OF_LIGHT_A = 2.99792458e18
 
 
@@ -109,7 +110,7 @@ def _primary_values(facts: ExposureFacts) -> dict[str, Value]:
     date, time = date_and_time(pointing.expstart_mjd)
     has = {kind: kind in table["lookup_tables"] for kind in ("npol", "d2im")}
     name = facts.model_name
-    folder = "jref$" if facts.detector.instrument == "ACS" else "iref$"
+    folder = _FOLDERS[facts.detector.instrument]
     parts = [name if has[kind] else "NOMODEL" for kind in ("npol", "d2im")]
     random = generator(facts.params.seed, "header", pointing.index)
     values: dict[str, Value] = {
@@ -120,20 +121,22 @@ def _primary_values(facts: ExposureFacts) -> dict[str, Value]:
         "RA_TARG": facts.params.target_ra_deg,
         "DEC_TARG": facts.params.target_dec_deg,
         "LINENUM": f"{pointing.field + 1:02d}.{pointing.step + 1:03d}",
-        "SUNANGLE": round(95.0 + 0.01 * pointing.index, 6),
-        "MOONANGL": round(70.0 - 0.02 * pointing.index, 6),
-        "SUN_ALT": round(40.0 - 3.5 * (pointing.index % 12), 6),
-        "DATE-OBS": date,
-        "TIME-OBS": time,
-        "EXPSTART": round(pointing.expstart_mjd, 8),
-        "EXPEND": round(pointing.expstart_mjd + facts.exptime_s / 86400.0, 8),
-        "EXPTIME": facts.exptime_s,
+        **_exposure_values(facts),
+        "TDATEOBS": date,
+        "TTIMEOBS": time,
+        "TEXPSTRT": round(pointing.expstart_mjd, 8),
+        "TEXPEND": round(pointing.expstart_mjd + facts.exptime_s / 86400.0, 8),
+        "TEXPTIME": facts.exptime_s,
         "DARKTIME": round(facts.exptime_s + 3.247, 6),
         "PA_V3": round(pointing.pa_v3_deg, 6),
         "POSTARG1": round(pointing.postarg_xy_arcsec[0], 6),
         "POSTARG2": round(pointing.postarg_xy_arcsec[1], 6),
         "PROCTIME": round(pointing.expstart_mjd + 1.5, 8),
         "DETECTOR": facts.detector.detector,
+        "CAMERA": facts.detector.chips[0].ccdchip,
+        "PRIMECAM": facts.detector.chips[0].ccdchip,
+        **_size_values(facts.detector.chips[0]),
+        **_photometry_values(facts, facts.detector.chips[0]),
         "IDCTAB": f"{folder}{name}_idc.fits",
         "NPOLFILE": f"{folder}{name}_npl.fits" if has["npol"] else "N/A",
         "D2IMFILE": f"{folder}{name}_d2i.fits" if has["d2im"] else "N/A",
@@ -145,6 +148,9 @@ def _primary_values(facts: ExposureFacts) -> dict[str, Value]:
         "PATTSTEP": pointing.step + 1,
         "SHUTRPOS": "AB"[pointing.index % 2],
         "CCDGAIN": float(table["ccdgain"]),
+        "ATODGAIN": float(table["ccdgain"]),
+        "UEXPODUR": round(facts.exptime_s),
+        "SHUTTER": "AB"[pointing.index % 2],
         "ASN_ID": facts.asn_id.upper(),
         "ASN_TAB": f"{facts.asn_id}_asn.fits",
         "SAMP_SEQ": "SPARS50",
@@ -155,6 +161,41 @@ def _primary_values(facts: ExposureFacts) -> dict[str, Value]:
         values[f"READNSE{amp}"] = float(table["read_noise_e"][amp])
         values[f"BIASLEV{amp}"] = round(2500.0 + 30.0 * "ABCD".index(amp) + float(random.normal()), 4)
     return values | dict(facts.detector.bandpass.wheel) | dict(table["primary"])
+
+
+def _exposure_values(facts: ExposureFacts) -> dict[str, Value]:
+    """Keywords of the time and circumstances of an exposure."""
+    pointing = facts.pointing
+    date, time = date_and_time(pointing.expstart_mjd)
+    return {
+        "SUNANGLE": round(95.0 + 0.01 * pointing.index, 6),
+        "MOONANGL": round(70.0 - 0.02 * pointing.index, 6),
+        "SUN_ALT": round(40.0 - 3.5 * (pointing.index % 12), 6),
+        "DATE-OBS": date,
+        "TIME-OBS": time,
+        "EXPSTART": round(pointing.expstart_mjd, 8),
+        "EXPEND": round(pointing.expstart_mjd + facts.exptime_s / 86400.0, 8),
+        "EXPTIME": facts.exptime_s,
+    }
+
+
+def _size_values(optics: ChipOptics) -> dict[str, Value]:
+    ny, nx = optics.shape_yx
+    return {"CENTERA1": nx // 2 + 25, "CENTERA2": ny // 2 + 11, "SIZAXIS1": nx, "SIZAXIS2": ny}
+
+
+def _photometry_values(facts: ExposureFacts, optics: ChipOptics) -> dict[str, Value]:
+    """Photometry keywords, per unit of the file and second."""
+    bandpass, detector = facts.detector.bandpass, facts.detector
+    photflam = bandpass.photflam * detector.electrons_per_count(optics)
+    return {
+        "PHOTMODE": f"{detector.instrument} {detector.detector}{optics.ccdchip} {bandpass.name} "
+        f"MJD#{facts.pointing.expstart_mjd:.4f}",
+        "PHOTFLAM": photflam * (1.0 + 1e-4 * optics.extver),
+        "PHOTFNU": photflam * bandpass.photplam_a**2 / _SPEED_OF_LIGHT_A * 1e23,
+        "PHOTPLAM": bandpass.photplam_a,
+        "PHOTBW": bandpass.photbw_a,
+    }
 
 
 def wcs_cards(facts: ExposureFacts, optics: ChipOptics, wcs: TangentWcs, *, is_full: bool) -> list[fits.Card]:
@@ -204,16 +245,13 @@ def _idc_cards(facts: ExposureFacts, optics: ChipOptics) -> list[tuple[str, Valu
         ("OCX11", cx11),
         ("OCY10", cy10),
         ("OCY11", cy11),
-        ("IDCSCALE", facts.detector.idcscale_arcsec),
-        ("IDCTHETA", float(facts.detector.table["idctheta_deg"])),
+        ("IDCSCALE", optics.idcscale_arcsec),
+        ("IDCTHETA", optics.idctheta_deg),
         ("IDCXREF", optics.crpix_xy[0]),
         ("IDCYREF", optics.crpix_xy[1]),
         ("IDCV2REF", float(optics.v2v3_arcsec[0])),
         ("IDCV3REF", float(optics.v2v3_arcsec[1])),
-        (
-            "IDCTAB",
-            f"{'jref$' if facts.detector.instrument == 'ACS' else 'iref$'}{facts.model_name}_idc.fits",
-        ),
+        ("IDCTAB", f"{_FOLDERS[facts.detector.instrument]}{facts.model_name}_idc.fits"),
     ]
 
 
@@ -282,27 +320,22 @@ def science_header(
     facts: ExposureFacts, optics: ChipOptics, wcs: TangentWcs, exposed: Exposed
 ) -> fits.Header:
     """SCI header of a chip."""
-    table, bandpass = facts.detector.table, facts.detector.bandpass
-    ny, nx = optics.shape_yx
+    table = facts.detector.table
     good = good_pixels(exposed.dq, SDQFLAGS)
     sci = exposed.sci[good].astype(np.float64) if good.any() else np.zeros(1)
     snr = sci / np.maximum(exposed.err[good], 1e-12) if good.any() else np.zeros(1)
-    dark = float(table["dark_e_s"]) * facts.exptime_s
+    dark = float(table["dark_e_s"]) * facts.exptime_s / facts.detector.electrons_per_count(optics)
     values: dict[str, Value] = {
         "ROOTNAME": facts.pointing.rootname,
         "EXPNAME": facts.pointing.rootname,
         "BUNIT": table["bunit"],
         "CCDCHIP": optics.ccdchip,
-        "CENTERA1": nx // 2 + 25,
-        "CENTERA2": ny // 2 + 11,
-        "SIZAXIS1": nx,
-        "SIZAXIS2": ny,
-        "PHOTMODE": f"{facts.detector.instrument} {facts.detector.detector}{optics.ccdchip} {bandpass.name} "
-        f"MJD#{facts.pointing.expstart_mjd:.4f}",
-        "PHOTFLAM": bandpass.photflam * (1.0 + 1e-4 * optics.extver),
-        "PHOTFNU": bandpass.photflam * bandpass.photplam_a**2 / _SPEED_OF_LIGHT_A * 1e23,
-        "PHOTPLAM": bandpass.photplam_a,
-        "PHOTBW": bandpass.photbw_a,
+        **_size_values(optics),
+        **_photometry_values(facts, optics),
+        **_exposure_values(facts),
+        "DETECTOR": optics.ccdchip,
+        "SAMPTIME": facts.exptime_s,
+        "ROUTTIME": round(facts.pointing.expstart_mjd + facts.exptime_s / 86400.0, 8),
         "NGOODPIX": int(good.sum()),
         "GOODMIN": float(sci.min()),
         "GOODMAX": float(sci.max()),
@@ -310,6 +343,11 @@ def science_header(
         "SNRMIN": float(snr.min()),
         "SNRMAX": float(snr.max()),
         "SNRMEAN": float(snr.mean()),
+        **_flag_counts(exposed),
+        "DATAMEAN": float(sci.mean()),
+        "DEZERO": round(314.0 + 0.1 * optics.extver, 4),
+        "BIASEVEN": round(314.0 + 0.1 * optics.extver, 4),
+        "BIASODD": round(314.0 + 0.1 * optics.extver, 4),
         "MEANDARK": round(dark, 6),
         "MEANBLEV": round(0.1 * facts.pointing.index - 0.2 * optics.extver, 4),
         "WCS": wcs_cards(facts, optics, wcs, is_full=True),  # type: ignore[dict-item]
@@ -319,14 +357,23 @@ def science_header(
     return header
 
 
+def _flag_counts(exposed: Exposed) -> dict[str, Value]:
+    """WFPC2's counts of pixels by flag."""
+    bits = {"CALIBDEF": DQ_SHADOW, "STATICD": DQ_BAD_PIXEL, "ATODSAT": DQ_SATURATED}
+    counts: dict[str, Value] = {name: int(((exposed.dq & bit) > 0).sum()) for name, bit in bits.items()}
+    return counts | {"GPIXELS": int((exposed.dq == 0).sum())}
+
+
 def companion_header(
     facts: ExposureFacts, optics: ChipOptics, wcs: TangentWcs, name: str, unit: str
 ) -> fits.Header:
-    """Header of an extension that goes with SCI: ERR, DQ, SAMP or TIME."""
+    """Header of an extension that goes with SCI: ERR, DQ, SAMP, TIME or SDQ."""
     header = _extension_start(facts, name, optics.extver)
     header["ROOTNAME"] = facts.pointing.rootname
     header["EXPNAME"] = facts.pointing.rootname
     header["BUNIT"] = unit
+    if name == "SDQ":
+        header["DETECTOR"] = optics.ccdchip
     header.extend(wcs_cards(facts, optics, wcs, is_full=False), end=True)
     return header
 

@@ -28,6 +28,13 @@ DETECTORS: dict[str, str] = {
     "acs/sbc": "acs_sbc.toml",
     "wfc3/uvis": "wfc3_uvis.toml",
     "wfc3/ir": "wfc3_ir.toml",
+    "wfpc2": "wfpc2.toml",
+    "stis/ccd": "stis_ccd.toml",
+    "stis/nuv-mama": "stis_nuv.toml",
+    "stis/fuv-mama": "stis_fuv.toml",
+    "nicmos/nic1": "nicmos_nic1.toml",
+    "nicmos/nic2": "nicmos_nic2.toml",
+    "nicmos/nic3": "nicmos_nic3.toml",
 }
 """Name of each simulated detector and its table."""
 
@@ -74,7 +81,7 @@ class DetectorFacts:
     instrument: str
     """INSTRUME."""
     detector: str
-    """DETECTOR."""
+    """DETECTOR (CAMERA for NICMOS)."""
     table: Mapping[str, Any]
     """The remaining numbers, as the table names them."""
     chips: tuple[ChipOptics, ...]
@@ -86,12 +93,12 @@ class DetectorFacts:
 
     @property
     def idcscale_arcsec(self) -> float:
-        """Nominal pixel scale."""
+        """Nominal pixel scale (of the wide-field chips, for WFPC2)."""
         return float(self.table["idcscale_arcsec"])
 
     @property
     def is_rate(self) -> bool:
-        """Whether files hold electrons per second."""
+        """Whether files hold a rate."""
         return str(self.table["bunit"]).endswith("/S")
 
     @property
@@ -102,7 +109,13 @@ class DetectorFacts:
     @property
     def axes(self) -> DoubleArray:
         """Directions of the detector's x and y in the V2, V3 plane, the columns of a 2 x 2 matrix."""
-        return _axes(self.table)
+        return _axes(self.table, float(self.table["idctheta_deg"]))
+
+    def electrons_per_count(self, optics: ChipOptics) -> float:
+        """Electrons of one unit of the file before division by time: the gain where files are in DN."""
+        if not self.table.get("is_in_dn", False):
+            return 1.0
+        return float(self.table["gain"][self.table["chip_amps"][optics.extver - 1][0]])
 
 
 def read_table(name: str) -> dict[str, Any]:
@@ -111,8 +124,8 @@ def read_table(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _axes(table: Mapping[str, Any]) -> DoubleArray:
-    theta = np.radians(float(table["idctheta_deg"]))
+def _axes(table: Mapping[str, Any], idctheta_deg: float) -> DoubleArray:
+    theta = np.radians(idctheta_deg)
     turn = np.array([[np.cos(theta), np.sin(theta)], [-np.sin(theta), np.cos(theta)]])
     return np.asarray(turn @ np.diag(np.asarray(table["parity"], dtype=np.float64)))
 
@@ -139,7 +152,8 @@ def _chip(table: Mapping[str, Any], extver: int, shape_yx: ShapeYX) -> ChipOptic
     facts = table["chips"][extver - 1]
     full = ShapeYX(*table["shape_yx"])
     fx, fy = full.nx / shape_yx.nx, full.ny / shape_yx.ny
-    focal = _axes(table) @ np.reshape(facts["idc_linear"], (2, 2))
+    theta = float(facts.get("idctheta_deg", table["idctheta_deg"]))
+    focal = _axes(table, theta) @ np.reshape(facts["idc_linear"], (2, 2))
     anchor = np.asarray(table["chips"][0]["v2v3_arcsec"], dtype=np.float64)
     separation = np.linalg.solve(focal, np.asarray(facts["v2v3_arcsec"]) - anchor)
     kinds = table["lookup_tables"]
@@ -158,6 +172,8 @@ def _chip(table: Mapping[str, Any], extver: int, shape_yx: ShapeYX) -> ChipOptic
         v2v3_arcsec=anchor + focal @ (separation / np.array([fx, fy])),
         focal=focal,
         idc_linear=tuple(facts["idc_linear"]),
+        idcscale_arcsec=float(facts.get("idcscale_arcsec", table["idcscale_arcsec"])),
+        idctheta_deg=theta,
         sip_a=_coefficients(facts["sip_a"], fx, fy, fx),
         sip_b=_coefficients(facts["sip_b"], fx, fy, fy),
         npol=tables("npol", 1),
@@ -166,16 +182,25 @@ def _chip(table: Mapping[str, Any], extver: int, shape_yx: ShapeYX) -> ChipOptic
 
 
 @cache
-def detector_facts(instrument: str, filter_name: str | None, chip_shape: ShapeYX | None) -> DetectorFacts:
-    """Facts of a detector on chips of the given shape.
+def detector_facts(
+    instrument: str, filter_name: str | None, chip_shape: ShapeYX | None, ccd_gain: float | None = None
+) -> DetectorFacts:
+    """Facts of a detector on chips of the given shape, read with the given gain setting.
 
     Raises
     ------
     ParameterError
-        When the filter is not in the detector's table.
+        When the filter or the gain setting is not in the detector's table, or chips that lie at right angles
+        to each other are not square.
     """
     table = read_table(DETECTORS[instrument.lower()])
+    if ccd_gain is not None and ccd_gain != table["ccdgain"]:
+        if f"gain_{ccd_gain:g}" not in table:
+            raise ParameterError(f"ccd_gain={ccd_gain:g} of {instrument} is not simulated")
+        table |= table[f"gain_{ccd_gain:g}"]
     shape_yx = ShapeYX(*table["shape_yx"]) if chip_shape is None else ShapeYX(*chip_shape)
+    if shape_yx.ny != shape_yx.nx and any("idctheta_deg" in chip for chip in table["chips"]):
+        raise ParameterError(f"chip_shape {tuple(shape_yx)}: chips of {instrument} must be square")
     name = str(table["default_filter"]) if filter_name is None else filter_name.upper()
     if name not in table["filters"]:
         raise ParameterError(f"filter {name!r} of {instrument} is not one of {', '.join(table['filters'])}")

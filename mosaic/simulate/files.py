@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from mosaic.simulate.cards import (
     ExposureFacts,
@@ -26,19 +27,21 @@ from mosaic.simulate.noise import Exposed
 from mosaic.simulate.params import SimulateParams
 from mosaic.simulate.pointing import Pointing, TangentWcs, chip_wcs
 from mosaic.simulate.scene import Scene
-from mosaic.types import FloatArray
+from mosaic.types import FloatArray, IntArray
 
 
 def write_exposure(
     folder: Path, facts: ExposureFacts, wcs: Sequence[TangentWcs], chips: Sequence[Exposed]
 ) -> Path:
     """Write one exposure with its extensions in the archive's order and return its path."""
+    if "flag_suffix" in facts.detector.table:
+        return _write_pair(folder, facts, wcs, chips)
     hdus: list[fits.ImageHDU] = []
     for optics, chip_sky, exposed in zip(facts.detector.chips, wcs, chips, strict=True):
         unit = str(facts.detector.table["bunit"])
         hdus.append(fits.ImageHDU(exposed.sci, science_header(facts, optics, chip_sky, exposed)))
         hdus.append(fits.ImageHDU(exposed.err, companion_header(facts, optics, chip_sky, "ERR", unit)))
-        dq = exposed.dq.astype(np.int16)
+        dq = _named_flags(exposed.dq, facts.detector.table.get("dq_bits", {}))
         hdus.append(fits.ImageHDU(dq, companion_header(facts, optics, chip_sky, "DQ", "UNITLESS")))
         if facts.detector.is_rate:
             samples = np.full(optics.shape_yx, 10, dtype=np.int16)
@@ -49,6 +52,40 @@ def write_exposure(
     path = folder / facts.filename
     _write(path, fits.HDUList([fits.PrimaryHDU(header=primary_header(facts, len(hdus))), *hdus]))
     return path
+
+
+def _write_pair(
+    folder: Path, facts: ExposureFacts, wcs: Sequence[TangentWcs], chips: Sequence[Exposed]
+) -> Path:
+    """Write an exposure whose flags are in a file of their own (WFPC2) and return the path of its pixels."""
+    table = facts.detector.table
+    path = folder / facts.filename
+    flags_path = folder / facts.filename.replace(table["suffix"], table["flag_suffix"])
+    together = list(zip(facts.detector.chips, wcs, chips, strict=True))
+    pixels = [
+        fits.ImageHDU(chip.sci, science_header(facts, optics, sky, chip)) for optics, sky, chip in together
+    ]
+    flags = [
+        fits.ImageHDU(
+            _named_flags(chip.dq, table["dq_bits"]), companion_header(facts, optics, sky, "SDQ", "UNITLESS")
+        )
+        for optics, sky, chip in together
+    ]
+    for target, kind, hdus in ((flags_path, "SDQ", flags), (path, "SCI", pixels)):
+        primary = fits.PrimaryHDU(header=primary_header(facts, len(hdus)))
+        primary.header["FILETYPE"] = kind
+        primary.header["FILENAME"] = target.name
+        _write(target, fits.HDUList([primary, *hdus]))
+    return path
+
+
+def _named_flags(dq: IntArray, bits: Mapping[str, int]) -> NDArray[np.int16]:
+    """Flags by the detector's own bits; those without an entry keep theirs."""
+    own = {int(name): bit for name, bit in bits.items()}
+    named = dq & ~np.int32(sum(own))
+    for ours, theirs in own.items():
+        named |= np.where(dq & ours, np.int32(theirs), np.int32(0))
+    return named.astype(np.int16)
 
 
 def _lookup_hdus(detector: DetectorFacts) -> list[fits.ImageHDU]:
@@ -186,10 +223,12 @@ def write_pointings(
 
 
 def write_sky(folder: Path, sky_e: Mapping[str, float], facts: DetectorFacts, exptime_s: float) -> Path:
-    """Write the true sky of every exposure, electrons and the file's unit, per nominal pixel."""
+    """Write the true sky per nominal pixel: electrons and, unless gains differ by chip, the file's unit."""
     values = np.array(list(sky_e.values()))
-    native = values / exptime_s if facts.is_rate else values
-    table = Table({"rootname": list(sky_e), "sky_e": values, "sky_native": native})
+    table = Table({"rootname": list(sky_e), "sky_e": values})
+    gains = {facts.electrons_per_count(optics) for optics in facts.chips}
+    if len(gains) == 1:
+        table["sky_native"] = values / (exptime_s if facts.is_rate else 1.0) / gains.pop()
     table.meta["bunit"] = str(facts.table["bunit"])
     return _write_table(folder / "sky.ecsv", table)
 

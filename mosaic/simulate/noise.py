@@ -2,6 +2,8 @@
 
 Covers SCI, ERR and DQ of one chip. Does not cover headers (`cards`).
 
+WFPC2 stores SCI in counts, divided by the gain, and its light falls off in the penumbra of the pyramid.
+
 With r the photon rate of sources in the pixel (electrons per second, see `scene`), t the exposure time,
 b the sky in a pixel of nominal area (electrons) and P the pixel's area on the sky over the nominal area
 IDCSCALE**2, the detector collects ``n = Poisson(t r + P b + D) + N(0, read noise) + cosmic rays``,
@@ -10,7 +12,8 @@ uniform sky comes out uniform): ``SCI = (n - D) / P``, ``ERR = sqrt(max(n, 0) + 
 A calibrated value is thus surface brightness times the nominal pixel area: a star of rate F gives
 ``SCI = t F * (integral of the PSF over the pixel) / P``. Summed with the true areas as weights,
 ``sum(SCI * P) = t F``; drizzling weights by area and so recovers F, while a plain sum of a calibrated
-image does not. Rate detectors (WFC3/IR) store SCI / t and ERR / t.
+image does not. Rate detectors (WFC3/IR, NICMOS) store SCI / t and ERR / t; detectors read in counts
+divide by their gain besides.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ import numpy as np
 
 from mosaic.simulate.detectors import DetectorFacts
 from mosaic.simulate.optics import ChipOptics
-from mosaic.types import BoolArray, DoubleArray, FloatArray, IntArray, ShapeYX
+from mosaic.types import BoolArray, DoubleArray, FloatArray, IntArray
 
+DQ_SHADOW = 2
 DQ_BAD_PIXEL = 4
 DQ_HOT = 16
 DQ_WARM = 64
 DQ_BIAS = 128
 DQ_SATURATED = 256
+_FULLY_LIT = 0.995
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Defects:
     """Dark current of hot and warm pixels above the normal one, electrons per second."""
     residual: FloatArray
     """Share of that extra dark that calibration leaves behind (negative: takes too much)."""
+    throughput: FloatArray
+    """Share of the light that arrives, shape (ny, nx) or (1, 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +83,36 @@ def make_defects(optics: ChipOptics, facts: DetectorFacts, random: np.random.Gen
         for column in random.integers(1, nx - 1, n_column):
             start = int(random.integers(0, ny // 2))
             dq[start:, column] |= bit
-    return Defects(dq, extra, share)
+    light = pyramid_throughput(optics, facts)
+    return Defects(dq | np.where(light < _FULLY_LIT, DQ_SHADOW, 0), extra, share, light)
 
 
-def no_defects(shape_yx: ShapeYX) -> Defects:
-    """A perfect chip."""
-    zeros = np.zeros(shape_yx, dtype=np.float32)
-    return Defects(np.zeros(shape_yx, dtype=np.int32), zeros, zeros)
+def no_defects(optics: ChipOptics, facts: DetectorFacts) -> Defects:
+    """A perfect chip; the shadow of the pyramid, where there is one, is no defect."""
+    zeros = np.zeros(optics.shape_yx, dtype=np.float32)
+    light = pyramid_throughput(optics, facts)
+    flags = np.broadcast_to(np.where(light < _FULLY_LIT, DQ_SHADOW, 0), optics.shape_yx)
+    return Defects(flags.astype(np.int32), zeros, zeros, light)
+
+
+def pyramid_throughput(optics: ChipOptics, facts: DetectorFacts) -> FloatArray:
+    """Share of the light that WFPC2's pyramid sends to a chip: none at its inner edges, all past a penumbra.
+
+    Returns
+    -------
+    FloatArray, shape (ny, nx), or (1, 1) where there is no pyramid
+        Product of a linear rise along y and one along x, both complete at the edge of the shadow.
+    """
+    edges = facts.table["chips"][optics.extver - 1].get("shadow_yx_px")
+    if edges is None:
+        return np.ones((1, 1), dtype=np.float32)
+    shrink = optics.shape_yx.ny / float(facts.table["shape_yx"][0])
+    width = float(facts.table["penumbra_px"]) * shrink
+    rise = [
+        np.clip((np.arange(n) - (edge * shrink - width)) / width, 0.0, 1.0)
+        for n, edge in zip(optics.shape_yx, edges, strict=True)
+    ]
+    return np.asarray(rise[0][:, None] * rise[1], dtype=np.float32)
 
 
 def read_noise_e(optics: ChipOptics, facts: DetectorFacts) -> DoubleArray:
@@ -103,6 +133,7 @@ def expose(
     defects: Defects,
     cosmic_e: FloatArray,
     random: np.random.Generator | None,
+    electrons_per_count: float = 1.0,
 ) -> Exposed:
     """Calibrated pixels of one chip (formula in the module docstring).
 
@@ -126,10 +157,12 @@ def expose(
         Charge of cosmic rays.
     random : numpy.random.Generator or None
         Random stream of this chip and exposure; None leaves the expected values.
+    electrons_per_count : float
+        Electrons of one unit of the file (before division by time).
     """
     extra = defects.extra_dark_e_s.astype(np.float64) * exptime_s
     dark = float(facts.table["dark_e_s"]) * exptime_s
-    expected = photons_e + sky_e * area + dark + extra
+    expected = (photons_e + sky_e * area) * defects.throughput + dark + extra
     dead = (defects.dq & DQ_BAD_PIXEL) > 0
     expected[dead] *= 0.3
     counts = expected if random is None else random.poisson(expected).astype(np.float64)
@@ -141,7 +174,7 @@ def expose(
     if random is not None:
         counts += noise_e * random.standard_normal(counts.shape)
     counts[(defects.dq & DQ_BIAS) > 0] += 25.0
-    unit = 1.0 / exptime_s if facts.is_rate else 1.0
+    unit = (1.0 / exptime_s if facts.is_rate else 1.0) / electrons_per_count
     err = np.sqrt(np.maximum(counts, 0.0) + noise_e**2) / area * unit
     sci = (counts - dark - extra * (1.0 - defects.residual)) / area * unit
     return Exposed(sci.astype(np.float32), err.astype(np.float32), dq, cosmic_e)

@@ -71,6 +71,10 @@ class ChipOptics:
     """Distorted pixel offset to V2, V3 offset, arcsec per pixel, 2 x 2."""
     idc_linear: tuple[float, ...]
     """Linear part of the polynomial: CX11, CX10, CY11, CY10, arcsec per pixel."""
+    idcscale_arcsec: float
+    """Nominal pixel scale of the chip (IDCSCALE)."""
+    idctheta_deg: float
+    """Rotation of the chip in the focal plane (IDCTHETA)."""
     sip_a: DoubleArray
     """SIP A[p, q] of u**p v**q."""
     sip_b: DoubleArray
@@ -120,15 +124,15 @@ class ChipOptics:
         by_y = np.stack([yp[0] - ym[0], yp[1] - ym[1]], axis=-1)
         return np.asarray(self.focal @ np.stack([by_x, by_y], axis=-1))
 
-    def pixel_area(self, idcscale_arcsec: float) -> FloatArray:
-        """Area of every pixel over the nominal area, shape (ny, nx), float32.
+    def pixel_area(self) -> FloatArray:
+        """Area of every pixel over the nominal area of the chip, shape (ny, nx), float32.
 
         The four corners are mapped and the quadrilateral's area taken. For speed SIP at the
         D2IM-corrected corner is expanded to first order in the correction and NPOL is taken at the
         uncorrected corner: the area is off by less than 2e-5 of itself.
         """
         ny, nx = self.shape_yx
-        unit = abs(float(np.linalg.det(self.focal))) / idcscale_arcsec**2
+        unit = abs(float(np.linalg.det(self.focal))) / self.idcscale_arcsec**2
         area = np.empty((ny, nx), dtype=np.float32)
         for y0 in range(0, ny, _AREA_ROWS):
             y1 = min(ny, y0 + _AREA_ROWS)

@@ -19,7 +19,8 @@ class SimulateParams:
     """Choices of one simulated set."""
 
     instrument: str = "acs/wfc"
-    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis or wfc3/ir."""
+    """acs/wfc, acs/hrc, acs/sbc, wfc3/uvis, wfc3/ir, wfpc2, stis/ccd, stis/nuv-mama, stis/fuv-mama or
+    nicmos/nic1 to nicmos/nic3."""
     exposures: int = 4
     """Exposures per pointing; the pattern ``mosaic:NxM`` has N times M pointings."""
     pattern: str = "box4"
@@ -57,6 +58,8 @@ class SimulateParams:
     """Faintest and brightest galaxy, electrons per second, same law."""
     seed: int = 1
     """Seed of all randomness."""
+    sources: str | None = None
+    """Source list (``sources.ecsv``) of another set, to look at the same sky; None: an invented one."""
     chip_shape: tuple[int, int] | None = None
     """Rows and columns of a chip; None: full frame. Smaller chips keep pixel scale, skew, relative
     distortion and relative gap of the full detector."""
@@ -64,6 +67,8 @@ class SimulateParams:
     """Threads; None: as many as there are processors, at most 4. Never changes a byte."""
     filter_name: str | None = None
     """Filter; None: usual for the detector."""
+    ccd_gain: float | None = None
+    """Gain setting of the read-out (WFPC2: 7 or 15); None: usual for the detector."""
     target_name: str = "SIMULATED-FIELD"
     """TARGNAME."""
     target_ra_deg: float = 150.1

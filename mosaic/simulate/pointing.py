@@ -137,7 +137,8 @@ def dither_offsets_px(params: SimulateParams, facts: DetectorFacts) -> list[tupl
     ny, nx = facts.chips[0].shape_yx
     columns, rows = params.n_columns_rows
     gap = _GAP_FULL_PX * ny / float(facts.table["shape_yx"][0]) if len(facts.chips) == 2 else 0.0
-    field_x, field_y = 0.9 * nx, 0.9 * (len(facts.chips) * ny + gap)
+    across, up = (2, 2) if len(facts.chips) == 4 else (1, len(facts.chips))
+    field_x, field_y = 0.9 * across * nx, 0.9 * (up * ny + gap)
     offsets = []
     for number in range(columns * rows):
         column, row = number % columns, number // columns

@@ -88,7 +88,7 @@ def simulate(outdir: Path | str, **choices: object) -> SimulatedSet:
     """
     params = SimulateParams.from_names(choices)
     shape = None if params.chip_shape is None else ShapeYX(*params.chip_shape)
-    facts = detector_facts(params.instrument.lower(), params.filter_name, shape)
+    facts = detector_facts(params.instrument.lower(), params.filter_name, shape, params.ccd_gain)
     exptime_s = float(facts.table["exptime_s"]) if params.exptime_s is None else params.exptime_s
     pointings = plan_pointings(params, facts, exptime_s)
     folder = Path(outdir)
@@ -103,7 +103,7 @@ def simulate(outdir: Path | str, **choices: object) -> SimulatedSet:
             exptime_s=exptime_s,
             scene=scene,
             parts=gaussians(scene, facts.psf),
-            areas=tuple(pool.map(lambda chip: chip.pixel_area(facts.idcscale_arcsec), facts.chips)),
+            areas=tuple(pool.map(lambda chip: chip.pixel_area(), facts.chips)),
             defects=tuple(_chip_defects(params, facts, chip) for chip in facts.chips),
         )
         written = list(pool.map(lambda pointing: _expose_and_write(common, pointing), pointings))
@@ -112,7 +112,7 @@ def simulate(outdir: Path | str, **choices: object) -> SimulatedSet:
 
 def _chip_defects(params: SimulateParams, facts: DetectorFacts, optics: ChipOptics) -> Defects:
     if not params.defects:
-        return no_defects(optics.shape_yx)
+        return no_defects(optics, facts)
     return make_defects(optics, facts, generator(params.seed, "defects", optics.extver))
 
 
@@ -155,13 +155,15 @@ def _expose_chip(common: _Common, pointing: Pointing, number: int) -> Exposed:
     return expose(
         photons_e,
         common.areas[number] * np.float32(pointing.vafactor**2),
-        true_sky_e(params, facts, exptime_s, pointing.index),
+        true_sky_e(params, facts, exptime_s, pointing.index)
+        * (optics.idcscale_arcsec / facts.idcscale_arcsec) ** 2,
         exptime_s,
         read_noise_e(optics, facts),
         facts,
         common.defects[number],
         cosmic_e,
         random,
+        facts.electrons_per_count(optics),
     )
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 
+from mosaic.errors import ParameterError
 from mosaic.simulate.detectors import DetectorFacts, Psf
 from mosaic.simulate.optics import ChipOptics
 from mosaic.simulate.params import SimulateParams
@@ -48,6 +50,11 @@ _DE_VAUCOULEURS = (
     (2.23759216e-4, 1.00220099e-3, 4.18731126e-3, 1.69432589e-2, 6.84850479e-2, 2.87207080e-1, 1.33320254,
      8.40215071),
 )  # fmt: skip
+
+_COLUMNS = {
+    "ra_deg": "ra", "dec_deg": "dec", "rate_e_s": "rate_e_s", "half_light_arcsec": "half_light_arcsec",
+    "axis_ratio": "axis_ratio", "pa_deg": "pa_deg",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,15 @@ class GaussianList:
 
 
 def make_scene(params: SimulateParams, facts: DetectorFacts, pointings: tuple[Pointing, ...]) -> Scene:
-    """Scatter stars and galaxies over the rectangle, along the detector's axes, that holds all exposures."""
+    """Scatter stars and galaxies over the rectangle, along the detector's axes, that holds all exposures.
+
+    Raises
+    ------
+    ParameterError
+        When the source list of another set was asked for and cannot be read.
+    """
+    if params.sources is not None:
+        return read_scene(params.sources)
     center = (params.target_ra_deg, params.target_dec_deg)
     frame = facts.axes.T @ _turn_to_detector(pointings[0].pa_local_deg)
     low, high = _extent(facts, pointings, center, frame)
@@ -119,6 +134,16 @@ def make_scene(params: SimulateParams, facts: DetectorFacts, pointings: tuple[Po
         axis_ratio=np.concatenate([zeros + 1.0, 0.3 + 0.7 * random.random(n_galaxies)]),
         pa_deg=np.concatenate([zeros, 180.0 * random.random(n_galaxies)]),
     )
+
+
+def read_scene(path: str) -> Scene:
+    """Sources of another set, from its ``sources.ecsv``."""
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+        numbers = {name: np.asarray(table[column], dtype=np.float64) for name, column in _COLUMNS.items()}
+        return Scene(kind=tuple(str(kind) for kind in table["type"]), **numbers)
+    except (OSError, KeyError, ValueError) as error:
+        raise ParameterError(f"sources={path!r} cannot be read as a source list ({error})") from error
 
 
 def _turn_to_detector(pa_deg: float) -> DoubleArray:

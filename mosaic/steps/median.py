@@ -114,6 +114,26 @@ def mean_weight(sums: Sequence[WeightSum], unit: float) -> float:
     return float(np.float32(sum(part.total for part in sums) / count * (unit / WEIGHT_UNIT)))
 
 
+def exposure_background(
+    sky: Sequence[float], to_electrons: Sequence[float], *, peer_compat: bool = False
+) -> float:
+    """Background of an exposure, electrons per pixel: the lowest of its chips.
+
+    Parameters
+    ----------
+    sky, to_electrons : sequence of float
+        Sky of each chip, native units, and what turns it into electrons.
+    peer_compat : bool
+        Compare as DrizzlePac does: the lowest so far in electrons against the next chip's native value,
+        which for a gain above 1 picks the last chip.
+    """
+    background = sky[0] * to_electrons[0]
+    for value, factor in zip(sky[1:], to_electrons[1:], strict=True):
+        if background > (value if peer_compat else value * factor):
+            background = value * factor
+    return background
+
+
 def combine_stack(
     images: FloatArray,
     weights: FloatArray,

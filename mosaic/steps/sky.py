@@ -1,8 +1,8 @@
 """Sky levels: one number per chip, from clipped statistics of its good pixels.
 
 ``localmin``: per exposure the lowest sky brightness of its chips; ``globalmin``: the lowest of all.
-Brightness is native value per square arcsecond (per second for counts), so that chips of different pixel
-size compare (DrizzlePac Handbook, step 2). Does not cover matching over overlaps.
+Brightness is electrons per second and square arcsecond, so that chips of different pixel size and gain
+compare (DrizzlePac Handbook, step 2). Does not cover matching over overlaps.
 """
 
 from __future__ import annotations
@@ -70,8 +70,11 @@ def measure_sky(values: FloatArray, how: SkyStatistic) -> float | None:
 
 
 def brightness_factor(chip: Chip) -> float:
-    """Factor from native value per pixel to brightness per second and square arcsecond."""
-    factor = 1.0 / chip.idcscale_arcsec**2
+    """Factor from native value per pixel to brightness per second and square arcsecond.
+
+    Brightness is in electrons, so that chips of different gain compare (in native units with `peer_compat`).
+    """
+    factor = chip.sky_gain / chip.idcscale_arcsec**2
     return factor if chip.is_rate else factor / chip.exptime_s
 
 

@@ -49,10 +49,14 @@ SETS = {
         ExposureSet(SMALL_ACS, {"instrument": "acs/wfc", "chip_shape": (320, 512), "seed": 11}),
         ExposureSet("uvis_small", {"instrument": "wfc3/uvis", "chip_shape": (320, 512), "seed": 12}),
         ExposureSet("ir_small", {"instrument": "wfc3/ir", "chip_shape": (260, 250), "seed": 13}),
+        ExposureSet("stis_ccd_small", {"instrument": "stis/ccd", "chip_shape": (320, 400), "seed": 17}),
+        ExposureSet("stis_mama_small", {"instrument": "stis/nuv-mama", "chip_shape": (320, 400), "seed": 18}),
+        ExposureSet("nicmos", {"instrument": "nicmos/nic2", "seed": 19}),
         ExposureSet("acs_full", {"instrument": "acs/wfc", "seed": 14}),
         ExposureSet("uvis_full", {"instrument": "wfc3/uvis", "seed": 15}),
         ExposureSet("ir_full", {"instrument": "wfc3/ir", "seed": 16}),
         ExposureSet("acs_small_flat", flat_of=SMALL_ACS),
+        ExposureSet("ngc4151", real=("nicmos_ngc4151/*_mos.fits*",)),
         ExposureSet("zwicky", real=("wfc3_uvis_sn_zwicky/*_flc.fits",)),
         ExposureSet(
             "hrc",
@@ -131,9 +135,13 @@ SMALL = (
     Case("acs-small", SMALL_ACS, classes="BE"),
     Case("uvis-small", "uvis_small", classes="BE"),
     Case("ir-small", "ir_small", classes="BE"),
+    Case("stis-ccd-small", "stis_ccd_small", classes="BE"),
+    Case("stis-mama-small", "stis_mama_small", classes="BE"),
+    Case("nicmos", "nicmos", classes="BE"),
 )
 REAL = (
     Case("real-uvis", "zwicky", classes="BCE", note="three dithered WFC3/UVIS sub-array exposures"),
+    Case("real-nicmos", "ngc4151", classes="BC", note="one NICMOS mosaic without distortion"),
     Case("real-hrc", "hrc", classes="BC", note="one ACS/HRC exposure; its SIP derived by updatewcs"),
 )
 FULL = (

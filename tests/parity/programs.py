@@ -191,7 +191,8 @@ def _add_flat(exposures: Sequence[Path], folder: Path) -> None:
 
 
 def _fits_in(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(p for p in folder.glob("*.fits") if p.stem.endswith(("_flt", "_flc"))))
+    ends = ("_flt", "_flc", "_cal", "_mos")
+    return tuple(sorted(p for p in folder.glob("*.fits") if p.stem.endswith(ends)))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from tests.parity.compare import Array
 
-_EXPOSURE_SUFFIX = re.compile(r"_(flt|flc|c0m)\.fits$")
+_EXPOSURE_SUFFIX = re.compile(r"_(flt|flc|cal|c0m)\.fits$")
 
 
 def exposure_root(path: Path) -> str:

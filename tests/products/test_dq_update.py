@@ -155,7 +155,7 @@ def test_sky_is_written_for_the_chips_it_is_given_for(
             hdus["SCI", extver].header["MDRIZSKY"] = (1.0, "an older sky")
 
     path = write_input(tmp_path / "ja_flc.fits", checksum=checksum, edit=add_sky if has_sky else None)
-    sky = {2: 2.589824914932251}
+    sky = {4: 2.589824914932251}
     (copy,) = write_dq_update(describe(path), mask_rows, BITS, mode="copy", folder=tmp_path / "o", sky=sky)
     with fits.open(path) as old, fits.open(copy, checksum=checksum) as new:
         new.verify("exception")
@@ -177,7 +177,7 @@ def test_header_without_room_grows_by_one_block(tmp_path: Path) -> None:
             header.append((f"KEY{len(header)}", len(header)), end=True)
 
     path = write_input(tmp_path / "ja_flc.fits", edit=fill_header)
-    sky = {1: 3.0, 2: 4.0}
+    sky = {1: 3.0, 4: 4.0}
     (copy,) = write_dq_update(describe(path), mask_rows, BITS, mode="copy", folder=tmp_path / "o", sky=sky)
     assert copy.stat().st_size == path.stat().st_size + 2880
     with fits.open(copy) as hdus:
@@ -230,7 +230,7 @@ def test_compressed_input_gives_an_uncompressed_copy_and_is_never_replaced(tmp_p
     (copy,) = write_dq_update(exposure, mask_rows, BITS, mode="copy", folder=tmp_path / "o")
     assert copy.name == "ja_flc.fits"
     np.testing.assert_array_equal(read_flags(copy, 1), expected_flags(1))
-    with pytest.raises(OutputError, match="compressed and remote inputs cannot be updated in place"):
+    with pytest.raises(OutputError, match="compressed, converted and remote inputs cannot be updated"):
         write_dq_update(exposure, mask_rows, BITS, mode="inplace")
 
 

@@ -38,7 +38,9 @@ class ExposureRecipe:
 def default_settings(**changes: Any) -> SimpleNamespace:
     """Parameters as the catalogue sees them when the user gives none."""
     names = dict.fromkeys(("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group"), "")
-    return SimpleNamespace(**{**names, "coeffs": True, "final_wht_type": "EXP", **changes})
+    return SimpleNamespace(
+        **{**names, "coeffs": True, "final_wht_type": "EXP", "peer_compat": False, **changes}
+    )
 
 
 def write_exposure(path: Path, **changes: Any) -> Path:

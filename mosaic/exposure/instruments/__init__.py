@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mosaic.errors import InstrumentError
-from mosaic.exposure.instruments import acs, wfc3
+from mosaic.exposure.instruments import acs, nicmos, stis, wfc3, wfpc2
 from mosaic.exposure.instruments.facts import HeaderPair, InstrumentFacts, Overrides
 
 FactsFunction = Callable[[HeaderPair, Overrides], InstrumentFacts]
@@ -21,6 +21,16 @@ REGISTRY: Final[dict[tuple[str, str], FactsFunction]] = {
     ("ACS", "SBC"): acs.sbc_facts,
     ("WFC3", "UVIS"): wfc3.uvis_facts,
     ("WFC3", "IR"): wfc3.ir_facts,
+    ("WFPC2", "PC"): wfpc2.chip_facts,
+    ("WFPC2", "WF2"): wfpc2.chip_facts,
+    ("WFPC2", "WF3"): wfpc2.chip_facts,
+    ("WFPC2", "WF4"): wfpc2.chip_facts,
+    ("STIS", "CCD"): stis.ccd_facts,
+    ("STIS", "NUV-MAMA"): stis.mama_facts,
+    ("STIS", "FUV-MAMA"): stis.mama_facts,
+    ("NICMOS", "1"): nicmos.camera_facts,
+    ("NICMOS", "2"): nicmos.camera_facts,
+    ("NICMOS", "3"): nicmos.camera_facts,
 }
 
 
@@ -42,4 +52,16 @@ def instrument_facts(headers: HeaderPair, overrides: Overrides) -> InstrumentFac
     return REGISTRY[key](headers, overrides)
 
 
-__all__ = ["REGISTRY", "HeaderPair", "InstrumentFacts", "Overrides", "instrument_facts"]
+def flag_file(instrument: str, path: str) -> str:
+    """File that holds the flags of an exposure; empty when they are in the exposure's own file."""
+    return wfpc2.flag_file(path) if instrument == "WFPC2" else ""
+
+
+__all__ = [
+    "REGISTRY",
+    "HeaderPair",
+    "InstrumentFacts",
+    "Overrides",
+    "flag_file",
+    "instrument_facts",
+]

@@ -12,6 +12,7 @@ from mosaic.exposure.instruments.facts import (
     HeaderPair,
     InstrumentFacts,
     Overrides,
+    given_value,
     mean_value,
     resolve_unit,
 )
@@ -57,12 +58,8 @@ def hrc_facts(headers: HeaderPair, overrides: Overrides) -> InstrumentFacts:
 def sbc_facts(headers: HeaderPair, overrides: Overrides) -> InstrumentFacts:
     """SBC: a photon counter without read noise, amplifiers or charge transfer."""
     unit, notes = resolve_unit(headers, ("COUNTS", "ELECTRONS", "COUNTS/S", "ELECTRONS/S"))
-    gain = overrides.gain
-    if gain is None and overrides.gain_keywords:
-        gain = mean_value(headers, None, overrides.gain_keywords, (), "gain")
-    noise = overrides.read_noise
-    if noise is None and overrides.read_noise_keywords:
-        noise = mean_value(headers, None, overrides.read_noise_keywords, (), "rd noise")
+    gain = given_value(headers, overrides.gain, overrides.gain_keywords, "gain")
+    noise = given_value(headers, overrides.read_noise, overrides.read_noise_keywords, "rd noise")
     return InstrumentFacts(
         # One count of the photon counter is one electron: products are labelled in electrons.
         native_unit=unit.replace("COUNTS", "ELECTRONS"),

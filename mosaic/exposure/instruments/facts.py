@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from mosaic.errors import MetadataError, ParameterError
 from mosaic.geometry.wcs import header_number
+from mosaic.types import ShapeYX
 
 AMPLIFIER_GAINS: Final = ("ATODGNA", "ATODGNB", "ATODGNC", "ATODGND")
 AMPLIFIER_NOISES: Final = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
@@ -23,6 +24,7 @@ _QUANTITIES: Final = {
 }  # fmt: skip
 _PER_SECOND: Final = frozenset({"S", "SEC", "SECOND", "SECONDS"})
 _BLANK: Final = frozenset({"", "none", "indef"})
+_WFPC2_CHIPS: Final = {1: "PC", 2: "WF2", 3: "WF3", 4: "WF4"}
 
 
 class InstrumentSettings(Protocol):
@@ -52,6 +54,10 @@ class InstrumentSettings(Protocol):
     def expkeyword(self) -> object:
         """Keywords to take the exposure time from."""
 
+    @property
+    def peer_compat(self) -> bool:
+        """Whether DrizzlePac's numbers are taken where they are known to be wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -63,6 +69,8 @@ class Overrides:
     read_noise_keywords: tuple[str, ...] = ()
     exptime: float | None = None
     exptime_keywords: tuple[str, ...] = ()
+    peer_compat: bool = False
+    """Take DrizzlePac's numbers where they are known to be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,17 @@ class HeaderPair:
 
     @property
     def detector(self) -> str:
-        """DETECTOR, upper case."""
-        return str(self.primary.get("DETECTOR", self.science.get("DETECTOR", ""))).strip().upper()
+        """DETECTOR, upper case; CAMERA for NICMOS; for WFPC2 the name of the chip, numbered in SCI."""
+        if self.instrument == "WFPC2":
+            return _WFPC2_CHIPS.get(self.detector_number, str(self.science.get("DETECTOR", "")))
+        keyword = "CAMERA" if self.instrument == "NICMOS" else "DETECTOR"
+        return str(self.primary.get(keyword, self.science.get(keyword, ""))).strip().upper()
+
+    @property
+    def detector_number(self) -> int:
+        """DETECTOR of the SCI header as a number (WFPC2: PC 1, WF 2 to 4); 0 when it is none."""
+        number = header_number(self.science, "DETECTOR")
+        return int(number) if number is not None else 0
 
     @property
     def ccdchip(self) -> int:
@@ -124,6 +141,18 @@ class InstrumentFacts:
     """Keyword of the flat field for IVM weights."""
     notes: tuple[str, ...] = ()
     """Assumptions made because keywords are absent."""
+    flat_is_inverse: bool = False
+    """Whether the flat field holds the factor that corrects, one over the response."""
+    dark_keyword: str = "MEANDARK"
+    """Keyword that `dark_e` comes from."""
+    binning: int = 1
+    """Detector pixels per image pixel along each axis."""
+    shadow_edge: tuple[float, ...] = ()
+    """Edge of the pyramid's shadow (see `mosaic.exposure.model.Chip`); empty for detectors without."""
+    low_flat_keyword: str = ""
+    """Keyword of a second flat field, coarsely sampled, that the first is multiplied by; empty: none."""
+    full_shape_yx: ShapeYX | None = None
+    """Rows and columns of the whole detector, where the coarse flat field has to be stretched to it."""
 
 
 def resolve_overrides(settings: InstrumentSettings) -> Overrides:
@@ -138,7 +167,7 @@ def resolve_overrides(settings: InstrumentSettings) -> Overrides:
             )
         resolved.append((value, tuple(word.upper() for word in keywords)))
     (gain, gain_keys), (noise, noise_keys), (exptime, exptime_keys) = resolved
-    return Overrides(gain, gain_keys, noise, noise_keys, exptime, exptime_keys)
+    return Overrides(gain, gain_keys, noise, noise_keys, exptime, exptime_keys, settings.peer_compat)
 
 
 def mean_value(
@@ -166,6 +195,15 @@ def mean_value(
         )
     used = [value for value in found.values() if value]
     return sum(used) / len(used) if used else 0.0
+
+
+def given_value(
+    headers: HeaderPair, override: float | None, override_keywords: Sequence[str], what: str
+) -> float | None:
+    """User value, else the mean of the user's keywords; None when the user gave neither."""
+    if override is None and not override_keywords:
+        return None
+    return mean_value(headers, override, override_keywords, (), what)
 
 
 def resolve_unit(headers: HeaderPair, expected: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
