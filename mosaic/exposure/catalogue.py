@@ -27,6 +27,7 @@ from mosaic.errors import (
     TruncatedFileError,
 )
 from mosaic.exposure import blocks
+from mosaic.exposure.alternate_wcs import resolve_key
 from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
@@ -51,6 +52,10 @@ class CatalogueSettings(InstrumentSettings, Protocol):
     @property
     def coeffs(self) -> bool:
         """Whether distortion is applied."""
+
+    @property
+    def wcskey(self) -> str:
+        """Alternate WCS to use; blank: the primary one."""
 
     @property
     def final_wht_type(self) -> str:
@@ -240,7 +245,12 @@ def _chip(
     err = blocks.companion_block(hdul, "ERR", sci, readable, headers)
     dq = blocks.companion_block(hdul, "DQ", sci, readable, headers)
     wcs = ChipWcs.from_hdulist(
-        hdul, index, exposure=headers.exposure, chip=headers.chip, shape_yx=sci.shape_yx
+        hdul,
+        index,
+        exposure=headers.exposure,
+        chip=headers.chip,
+        shape_yx=sci.shape_yx,
+        key=resolve_key(header, settings.wcskey, headers.exposure, headers.chip),
     )
     wcs = wcs if settings.coeffs else wcs.without_distortion()
     origin = (-int(header_number(header, "LTV2") or 0.0), -int(header_number(header, "LTV1") or 0.0))

@@ -44,10 +44,30 @@ def size_and_tag(path: str) -> tuple[int, str]:
     return int(info["size"]), str(tag)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file (not a folder) of this name; a store that cannot be reached has none."""
+    if not is_remote(path):
+        return Path(path).is_file()
+    try:
+        system, name = fsspec.core.url_to_fs(path)
+        return bool(system.isfile(name))
+    except (OSError, ImportError, ValueError):
+        return False
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path or URL is that of a folder."""
+    if not is_remote(path):
+        return Path(path).is_dir()
+    system, name = fsspec.core.url_to_fs(path)
+    return bool(system.isdir(name))
+
+
 def find_remote(pattern: str) -> list[str]:
-    """URLs that match a pattern (or the one URL, if it exists), sorted."""
+    """URLs that match a pattern (or the one URL, if it exists; of a folder all it holds), sorted."""
     system, name = fsspec.core.url_to_fs(pattern)
-    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(name))
+    names = system.ls(name, detail=False) if system.isdir(name) else system.glob(name)
+    return sorted(str(system.unstrip_protocol(found)) for found in names)
 
 
 def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:
