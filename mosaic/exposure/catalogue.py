@@ -28,7 +28,7 @@ from mosaic.errors import (
 )
 from mosaic.exposure import blocks
 from mosaic.exposure.alternate_wcs import resolve_key
-from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
+from mosaic.exposure.inputs import ExpandedInputs, InputFile, expand_inputs, root_name
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
 from mosaic.exposure.model import Chip, DataBlock, Exposure
@@ -75,7 +75,7 @@ class Catalogue:
 
 
 def read_catalogue(
-    inputs: Sequence[str],
+    inputs: Sequence[str] | ExpandedInputs,
     settings: CatalogueSettings,
     on_error: Literal["stop", "skip"] = "stop",
     staging_dir: Path | None = None,
@@ -84,10 +84,10 @@ def read_catalogue(
 
     Parameters
     ----------
-    inputs : sequence of str
-        Files, globs, comma lists, @lists, directories, association tables.
+    inputs : sequence of str, or ExpandedInputs
+        Files, globs, comma lists, @lists, directories, association tables; or what they were expanded to.
     settings : CatalogueSettings
-        Parameters; only instrument values, `group`, `coeffs` and `final_wht_type` are used.
+        Parameters; only instrument values, `group`, `coeffs`, `wcskey` and `final_wht_type` are used.
     on_error : {"stop", "skip"}
         "skip": unusable inputs are returned in `rejected`, as if they had never been listed.
     staging_dir : Path, optional
@@ -100,7 +100,7 @@ def read_catalogue(
     ParameterError
         When the list or a parameter is impossible.
     """
-    expanded = expand_inputs(inputs)
+    expanded = inputs if isinstance(inputs, ExpandedInputs) else expand_inputs(inputs)
     rejected = list(expanded.rejected)
     if rejected and on_error == "stop":
         raise rejected[0]
@@ -129,7 +129,7 @@ def read_exposure(
 ) -> tuple[Exposure, list[str]]:
     """Describe one file; the notes are assumptions made."""
     name = root_name(file.path)
-    readable = plain_path(file.path, staging_dir)
+    readable = plain_path(file.prepared_path or file.path, staging_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         hdul = _open(readable, file.path)
