@@ -32,6 +32,7 @@ from mosaic.exposure.inputs import ExpandedInputs, InputFile, expand_inputs, roo
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
 from mosaic.exposure.model import Chip, DataBlock, Exposure
+from mosaic.exposure.remarks import header_remarks
 from mosaic.exposure.staging import plain_path
 from mosaic.exposure.storage import is_remote, open_stream, size_and_tag
 from mosaic.geometry.wcs import ChipWcs, header_number
@@ -170,7 +171,7 @@ def _describe(
     chosen = _grouped(hdul, science, settings.group, name)
     _require_good_pixels(hdul, science, name)
     chips: list[Chip] = []
-    notes: list[str] = []
+    notes = [] if file.prepared_path else header_remarks(primary, name)
     for index in chosen:
         extver = int(header_number(hdul[index].header, "EXTVER") or 1)
         headers = HeaderPair(name, f"sci,{extver}", primary, hdul[index].header, extver)
