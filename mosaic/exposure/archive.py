@@ -107,12 +107,13 @@ def _copy(source: Path, target: Path, mode: int) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(exist_ok=True)
-        shutil.copy2(source, temporary)
-        temporary.chmod(mode)
-        temporary.replace(target)
+        try:
+            shutil.copy2(source, temporary)
+            temporary.chmod(mode)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written ({error.strerror}); check disk and permissions"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

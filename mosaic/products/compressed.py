@@ -75,8 +75,7 @@ def write_compressed_image(path: Path, header: fits.Header, plane: Plane) -> Pat
 def _by_significance(values: Any, dtype: np.dtype[Any]) -> bytes:  # noqa: ANN401  (a row of any type)
     """All first bytes of the big-endian values, then all second ones, and so on."""
     stored = np.ascontiguousarray(values, dtype=dtype.newbyteorder(">"))
-    shuffled: bytes = stored.view(np.uint8).reshape(-1, dtype.itemsize).T.tobytes()
-    return shuffled
+    return stored.view(np.uint8).reshape(-1, dtype.itemsize).T.tobytes()
 
 
 def _table_header(header: fits.Header, plane: Plane, places: Any, *, heap_bytes: int) -> fits.Header:  # noqa: ANN401
@@ -113,7 +112,8 @@ def _table_header(header: fits.Header, plane: Plane, places: Any, *, heap_bytes:
 
 
 def _padded(header: fits.Header) -> bytes:
-    return header.tostring().encode("ascii")
+    text: str = header.tostring()
+    return text.encode("ascii")
 
 
 def _verify(out: PartialFile, shape_yx: tuple[int, int]) -> None:
