@@ -207,7 +207,7 @@ def test_originals_are_kept_before_flags_are_written_and_come_back(inputs: list[
     for path, old in zip(inputs, kept, strict=True):
         for version in (1, 2):
             # Bit 32768 is the sign of the stored integers: only it may have been added, and none lost.
-            new, was = (fits.getdata(name, ("DQ", version)).view("u2") for name in (path, old))
+            new, was = (fits.getdata(name, ("DQ", version)).view(">u2") for name in (path, old))
             assert set(np.unique(new ^ was)) <= {0, 32768}
             assert not (was & ~new).any()
             n_added += np.count_nonzero(new != was)
