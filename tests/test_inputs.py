@@ -263,30 +263,48 @@ def test_compressed_separate_products_hold_the_same_pixels(inputs: list[Path]) -
     assert not singles
 
 
-def test_a_run_without_usable_input_is_an_error_and_writes_nothing(inputs: list[Path]) -> None:
+def test_a_run_without_usable_input_is_an_error_and_leaves_a_product_without_pixels(
+    inputs: list[Path],
+) -> None:
+    _edit(inputs[0], EXPTIME=0.0)
+    with fits.open(inputs[1], mode="update") as hdul:
+        for version in (1, 2):
+            hdul["SCI", version].data[:] = np.nan
+    message = r"no exposure is left to drizzle: .*EXPTIME is 0 s.*no usable pixel"
+    with pytest.raises(errors.ParameterError, match=message):
+        _run(inputs, on_error="skip")
+    with fits.open("m_drz.fits") as hdul:
+        assert [(hdu.name, hdu.data) for hdu in hdul[1:]] == [("SCI", None), ("WHT", None), ("CTX", None)]
+        assert hdul[0].header["PRODSTAT"] == "EMPTY"
+
+
+def test_a_plan_without_usable_input_writes_nothing(inputs: list[Path]) -> None:
     for path in inputs:
         _edit(path, EXPTIME=0.0)
-    with pytest.raises(errors.ParameterError, match=r"no exposure is left to drizzle: .*EXPTIME is 0 s"):
-        _run(inputs, on_error="skip")
-    assert not list(Path().glob("m*.fits"))
+    before = sorted(Path().iterdir())
+    with pytest.raises(errors.ParameterError, match="no exposure is left"):
+        pipeline.plan([str(path) for path in inputs], "m", options=_options(on_error="skip"))
+    assert sorted(Path().iterdir()) == before
 
 
-@pytest.mark.parametrize("is_readable", [True, False])
-def test_the_peer_leaves_an_empty_product(inputs: list[Path], is_readable: bool) -> None:  # noqa: FBT001
+def test_inputs_behind_urls_make_the_same_products(inputs: list[Path]) -> None:
+    import fsspec  # noqa: PLC0415
+
+    store = fsspec.filesystem("memory")
     for path in inputs:
-        if is_readable:
-            _edit(path, EXPTIME=0.0)
-        else:
-            path.write_bytes(b"SIMPLE")
-    with pytest.raises(errors.ParameterError, match=r"m_drz.fits is an empty product"):
-        _run(inputs, "m_drz", on_error="skip", peer_compat=True)
-    with fits.open("m_drz.fits") as hdul:
-        assert [hdu.name for hdu in hdul] == ["PRIMARY", "SCI", "WHT", "CTX"]
-        assert all(hdu.data is None for hdu in hdul)
-        primary = hdul[0].header
-        named = [primary[key] for key in ("NEXTEND", "FILENAME", "ROOTNAME", "ASN_MTYP")]
-        assert named == [3, "m_drz.fits", "m", "PROD-DTH"]
-        assert len(primary["HISTORY"]) >= 2
-        if is_readable:
-            assert primary["INSTRUME"] == "ACS"
-            assert hdul["WHT"].header["CRVAL1"] == hdul["SCI"].header["CRVAL1"]
+        store.pipe(f"/urls/{path.name}", path.read_bytes())
+    extras = {"driz_cr_corr": True, "driz_cr": True, "median": True, "blot": True, "clean": False}
+    local = _bytes_of_images(_run([f"file://{path}" for path in inputs], "p", dq_update="copy", **extras))
+    remote = _run("memory://urls/*_flc.fits", "p", restart=True, dq_update="copy", **extras)
+    store.rm("/urls", recursive=True)
+    assert _bytes_of_images(remote) == local
+    assert len(local) > 20
+
+
+def _bytes_of_images(result: pipeline.Result) -> dict[tuple[str, int], bytes]:
+    found = {}
+    for path in result.products:
+        with fits.open(path) as hdul:
+            images = [(index, hdu.data) for index, hdu in enumerate(hdul) if hdu.is_image]
+            found |= {(path.name, index): data.tobytes() for index, data in images if data is not None}
+    return found

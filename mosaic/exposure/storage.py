@@ -7,11 +7,14 @@ positioned read is one system call and needs no shared state.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import fsspec
 import numpy as np
+from astropy.io import fits
 
 from mosaic.errors import MissingFileError, TruncatedFileError
 
@@ -31,6 +34,19 @@ def open_stream(path: str) -> BinaryIO:
         return open(path, "rb")  # noqa: PTH123  (one spelling for both kinds)
     system, name = fsspec.core.url_to_fs(path)
     return cast("BinaryIO", system.open(name, "rb", block_size=_HEADER_BLOCK, cache_type="readahead"))
+
+
+@contextmanager
+def open_fits(path: str) -> Iterator[fits.HDUList]:
+    """Open the FITS file behind a path or URL; its HDUs are read when they are asked for.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened or is not FITS.
+    """
+    with open_stream(path) as stream, fits.open(stream, memmap=False, lazy_load_hdus=True) as hdul:
+        yield hdul
 
 
 def size_and_tag(path: str) -> tuple[int, str]:

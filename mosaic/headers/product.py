@@ -14,6 +14,7 @@ from typing import Literal, overload
 
 from astropy.io import fits
 
+from mosaic.exposure.storage import open_fits
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
@@ -199,14 +200,14 @@ class HeaderReader(Sequence[ChipHeaders]):
             for source in self._sources:
                 if source.path == path:
                     wanted |= {index for index in (source.sci, source.err, source.dq) if index is not None}
-            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            with open_fits(path) as hdus:
                 self._held = (path, {index: hdus[index].header.copy() for index in sorted(wanted)})
         return self._held[1]
 
 
 def extension_places(path: str) -> dict[tuple[str, int], int]:
     """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
-    with fits.open(path, memmap=False) as hdus:
+    with open_fits(path) as hdus:
         return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
 
 
