@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ _USED_BY: Final = {
     "WFC3": {"IDCTAB", "NPOLFILE", "D2IMFILE"},
     "WFPC2": {"IDCTAB", "OFFTAB", "DGEOFILE"},
 }
+_EXCEPTION: Final = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt)\b")
 _INSTALL: Final = "updatewcs needs the package stwcs: pip install 'mosaic-hst[updatewcs]'"
 
 
@@ -189,7 +191,7 @@ def _run_stwcs(
         if n_done >= len(waiting):
             break
         bad = waiting[n_done]
-        reason = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        reason = _reason(done.stderr) or f"ended with status {done.returncode}"
         failures[bad.target] = WcsError(
             root_name(bad.file.path),
             f"updatewcs failed ({reason})",
@@ -197,3 +199,10 @@ def _run_stwcs(
         )
         waiting = waiting[n_done + 1 :]
     return failures
+
+
+def _reason(stderr: str) -> str:
+    """The message of the exception at the end of a traceback, in one line."""
+    lines = stderr.strip().splitlines()
+    starts = [index for index, line in enumerate(lines) if _EXCEPTION.match(line)]
+    return " ".join(" ".join(lines[starts[-1] :] if starts else lines[-1:]).split())
