@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -308,3 +309,33 @@ def _bytes_of_images(result: pipeline.Result) -> dict[tuple[str, int], bytes]:
             images = [(index, hdu.data) for index, hdu in enumerate(hdul) if hdu.is_image]
             found |= {(path.name, index): data.tobytes() for index, data in images if data is not None}
     return found
+
+
+def _strip_distortion(hdul: fits.HDUList) -> None:
+    for version in (1, 2):
+        header = hdul["SCI", version].header
+        distortion = re.compile(r"[AB]_(ORDER|DMAX|\d_\d)|CPDIS\d|CPERR\d|DP\d.*|D2IM.*")
+        for keyword in [card.keyword for card in header.cards if distortion.fullmatch(card.keyword)]:
+            header.remove(keyword, ignore_missing=True)
+        for axis in "12":
+            header[f"CTYPE{axis}"] = header[f"CTYPE{axis}"].removesuffix("-SIP")
+    for index in reversed([i for i, hdu in enumerate(hdul) if hdu.name in {"WCSDVARR", "D2IMARR"}]):
+        del hdul[index]
+
+
+@pytest.mark.parametrize("rejects", [True, False])
+def test_without_coeffs_the_distortion_is_absent_whatever_steps_run(
+    inputs: list[Path], *, rejects: bool
+) -> None:
+    steps = dict.fromkeys(("median", "blot", "driz_cr"), rejects)
+    with_distortion = _pixels(_run(inputs, "d", **steps))
+    found = _pixels(_run(inputs, "m", coeffs=False, **steps))
+    for path in inputs:
+        with fits.open(path) as hdul:
+            hdul.readall()
+            _strip_distortion(hdul)
+            hdul.writeto(path, overwrite=True)
+    expected = _pixels(_run(inputs, "s", coeffs=False, **steps))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found[0].shape != with_distortion[0].shape or not np.array_equal(found[0], with_distortion[0])
