@@ -25,6 +25,8 @@ from mosaic.types import DoubleArray, ShapeYX
 _LINEAR_KEYS: Final = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
 _CD_KEYS: Final = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _PC_KEYS: Final = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
+_FIT_KEYS: Final = ("WCSTYPE", "RMS_RA", "RMS_DEC", "NMATCH", "FITNAME", "HDRNAME")
+"""What a header says of the fit that a WCS comes from."""
 _REMEDY: Final = "restore its WCS (mosaic updatewcs) or remove it from the list"
 _ARRAYS: Final = ("sip_a", "sip_b", "npol_x", "npol_y", "d2im_x", "d2im_y", "table_axes")
 _PLAIN_AXES: Final = (1.0, 0.0, 1.0, 1.0, 0.0, 1.0)
@@ -122,7 +124,7 @@ class ChipWcs:
         header = hdul[hdu_index].header
         place = (exposure or str(hdul.filename() or "exposure"), chip)
         if key:
-            header = _with_alternate(header, key)
+            header = with_alternate(header, key)
         _require_tangent(header, place)
         astropy_wcs = _astropy_wcs(header, hdul, place)
         cd = astropy_wcs.pixel_scale_matrix
@@ -276,10 +278,17 @@ def interpolate_table(table: DoubleArray, axes: DoubleArray, x: DoubleArray, y: 
     return value
 
 
-def _with_alternate(header: fits.Header, key: str) -> fits.Header:
-    """Copy of a header in which the linear terms of an alternate WCS stand in the place of the primary's.
+def with_alternate(header: fits.Header, key: str) -> fits.Header:
+    """Copy of a header in which an alternate WCS stands in the place of the primary.
 
     CTYPE stays, because the alternate's says nothing of the distortion that both share.
+
+    Parameters
+    ----------
+    header : Header
+        SCI header.
+    key : str
+        Letter of the alternate.
     """
     restored = header.copy()
     matrix = {name: header[f"{name}{key}"] for name in _CD_KEYS if f"{name}{key}" in header}
@@ -294,6 +303,10 @@ def _with_alternate(header: fits.Header, key: str) -> fits.Header:
     restored.update(matrix)
     for name in (*_LINEAR_KEYS, "WCSNAME"):
         restored[name] = header.get(f"{name}{key}", "")
+    for name in _FIT_KEYS:
+        restored.remove(name, ignore_missing=True)
+        if f"{name}{key}" in header:
+            restored[name] = header[f"{name}{key}"]
     return restored
 
 

@@ -14,7 +14,9 @@ from typing import Literal, overload
 
 from astropy.io import fits
 
+from mosaic.exposure.alternate_wcs import resolve_key
 from mosaic.exposure.storage import open_fits
+from mosaic.geometry.wcs import with_alternate
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
@@ -38,6 +40,8 @@ class HeaderSource:
     """Index of its DQ extension, if any."""
     sky: float | None = None
     """Sky of the chip as this run found it, native units: takes the place of its MDRIZSKY."""
+    wcskey: str = ""
+    """Alternate WCS that was used, by key or name: takes the place of the primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,8 @@ class HeaderReader(Sequence[ChipHeaders]):
         if source.sky is not None:
             sci = sci.copy()
             sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
+        if key := resolve_key(sci, source.wcskey, source.path, f"extension {source.sci}"):
+            sci = with_alternate(sci, key)
         err = sci if source.err is None else headers[source.err]
         dq = sci if source.dq is None else headers[source.dq]
         return ChipHeaders(headers[0], sci, err, dq)

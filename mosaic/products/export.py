@@ -148,6 +148,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             places.get(("ERR", chip.extver)),
             places.get(("DQ", chip.extver)),
             job.sky[chip.name].background,
+            job.plan.settings.wcskey,
         )
         for chip in exposure.chips
     }
