@@ -24,16 +24,12 @@ _REJECTION_STEPS: Final = ("driz_cr", "blot", "median", "driz_separate")
 """Steps of cosmic-ray rejection, each needing the one after it in this list."""
 
 
+_NOT_FROM_TABLE: Final = frozenset({"mdriztab", "updatewcs", "wcskey", "preserve", "restore", "overwrite"})
+"""Parameters that have done their work before an MDRIZTAB is read."""
 _UNAVAILABLE: Final = (
-    "mdriztab",
-    "updatewcs",
-    "wcskey",
-    "restore",
-    "overwrite",
     "skymask_cat",
     "skyfile",
     "skyuser",
-    "driz_sep_compress",
 )
 """Parameters whose values other than blank or false are refused, so that none is ignored in silence."""
 
@@ -78,11 +74,66 @@ def load_settings(
         if not is_blank(direct[ignored]) and direct[ignored] is not False:
             problems.append(f"{ignored} is not supported")
         del direct[ignored]
-    raw.update(direct)
     for step in FRAME_STEPS:
         if any(f"{step}_{part}" in direct for part in FRAME_PARTS):
-            raw[f"{step}_wcs"] = True
-    return _validate(raw, problems)
+            direct[f"{step}_wcs"] = True
+    raw.update(direct)
+    settings = _validate(raw, problems)
+    return settings.with_keywords(frozenset(direct)) if settings.mdriztab else settings
+
+
+def apply_table(
+    settings: Settings, values: Mapping[str, object], place: str
+) -> tuple[Settings, tuple[str, ...]]:
+    """Take parameters from an MDRIZTAB row: they replace defaults and parameter files, not keywords.
+
+    A part of a custom frame that comes from the table does not switch that frame on.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the user gave them.
+    values : mapping of str to object
+        Values by parameter name; None for no value.
+    place : str
+        Table and row, for messages.
+
+    Returns
+    -------
+    tuple of (Settings, tuple of str)
+        Settings to run with, and one sentence for every entry that was not used.
+
+    Raises
+    ------
+    ParameterError
+        Naming every impossible value.
+    """
+    raw = settings.model_dump()
+    notes: list[str] = []
+    for name, value in values.items():
+        if name in settings.given_by_keyword:
+            continue
+        if name not in Settings.model_fields:
+            notes.append(f"{place}: unknown parameter {name} is ignored")
+        elif name in _NOT_FROM_TABLE:
+            notes.append(f"{place}: {name} cannot be set by a table and is ignored")
+        elif is_blank(value) and not _may_be_blank(name):
+            notes.append(f"{place}: {name} is blank, {raw[name]!r} is kept")
+        else:
+            raw[name] = value
+    try:
+        return _validate(raw, []).with_keywords(settings.given_by_keyword), tuple(notes)
+    except ParameterError as error:
+        raise ParameterError(f"{place}: {error}; correct it or give the parameter by keyword") from error
+
+
+def _may_be_blank(name: str) -> bool:
+    """Whether a parameter has a meaning when it is blank."""
+    try:
+        Settings.model_validate({name: None})
+    except ValidationError as error:
+        return not any(part["loc"] and part["loc"][0] == name for part in error.errors())
+    return True
 
 
 def refuse_unavailable(settings: Settings) -> None:

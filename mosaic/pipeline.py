@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
-from mosaic.exposure.catalogue import Catalogue, read_catalogue
-from mosaic.exposure.inputs import expand_inputs
 from mosaic.exposure.model import Chip
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import resolve_grids
@@ -24,9 +22,9 @@ from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
 from mosaic.headers.rulesets import find_rules_files
+from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
-from mosaic.products.empty import write_empty_product
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
@@ -124,10 +122,9 @@ def plan(
     """
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
-    paths = [inputs] if isinstance(inputs, str) else list(inputs)
-    catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
-    names, made, _notes = _make_plan(catalogue, output, settings, options)
-    return PlanReport(made, _budget(made, options), names, catalogue.rejected)
+    read = read_inputs(inputs, output, settings, options, is_run=False)
+    names, made, _notes = _make_plan(read, options)
+    return PlanReport(made, _budget(made, options), names, read.catalogue.rejected)
 
 
 def drizzle(
@@ -173,37 +170,27 @@ def drizzle(
     options = options or RunOptions()
     observer = observer or SilentObserver()
     settings = settings or load_settings(None, (), **parameters)
-    paths = [inputs] if isinstance(inputs, str) else list(inputs)
     start = time.perf_counter()
     bound_allocator()
     _ready_kernels(settings, options, observer)
-    catalogue = read_catalogue(paths, settings, options.on_error, _staging_folder(output))
-    if not catalogue.exposures:
-        reasons = [str(error) for error in catalogue.rejected]
-        empty = write_empty_product([file.path for file in expand_inputs(paths).files], output, reasons)
-        if empty is not None:
-            observer.message("WARNING", f"wrote {empty} without pixels")
+    read = read_inputs(inputs, output, settings, options)
     while True:
+        if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
+            observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            return _drizzle_catalogue(catalogue, output, settings, options, observer, start)
+            return _drizzle_catalogue(read, options, observer, start)
         except ExposureError as error:
-            remaining = tuple(e for e in catalogue.exposures if e.rootname != error.exposure)
-            if options.on_error == "stop" or len(remaining) == len(catalogue.exposures):
+            remaining = read.without(error)
+            if options.on_error == "stop" or remaining is None:
                 raise
             observer.message("WARNING", f"set aside: {error}")
-            catalogue = Catalogue(remaining, (*catalogue.rejected, error), catalogue.notes)
+            read = remaining
             options = options.model_copy(update={"restart": True})
 
 
-def _drizzle_catalogue(
-    catalogue: Catalogue,
-    output: str,
-    settings: Settings,
-    options: RunOptions,
-    observer: Observer,
-    start: float,
-) -> Result:
-    names, made, notes = _make_plan(catalogue, output, settings, options)
+def _drizzle_catalogue(read: Inputs, options: RunOptions, observer: Observer, start: float) -> Result:
+    catalogue = read.catalogue
+    names, made, notes = _make_plan(read, options)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
     budget = _budget(made, options)
@@ -262,12 +249,10 @@ class _StepClock(SilentObserver):
         )
 
 
-def _make_plan(
-    catalogue: Catalogue, output: str, settings: Settings, options: RunOptions
-) -> tuple[ProductNames, Plan, list[str]]:
-    exposures = catalogue.exposures
+def _make_plan(read: Inputs, options: RunOptions) -> tuple[ProductNames, Plan, list[str]]:
+    exposures, settings = read.catalogue.exposures, read.settings
     if not exposures:
-        reasons = "; ".join(str(error) for error in catalogue.rejected)
+        reasons = "; ".join(read.reasons)
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
     refuse_unavailable(settings)
     gated, notes = apply_step_gating(settings, len(exposures))
@@ -279,7 +264,11 @@ def _make_plan(
     )
     final = plan_layer(chips, grids.final, tile, final_drop(gated), 0.0)
     names = resolve_product_names(
-        output, exposures[0].filename, instrument=exposures[0].instrument, n_exposures=len(exposures)
+        read.output,
+        exposures[0].filename,
+        instrument=exposures[0].instrument,
+        n_exposures=len(exposures),
+        association=read.product,
     )
     folder = Path.cwd() if gated.peer_compat else None
     files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
@@ -300,11 +289,6 @@ def _budget(made: Plan, options: RunOptions) -> Budget:
 
 def _job_folder(names: ProductNames) -> Path:
     return names.path(f"{names.rootname}.mosaic")
-
-
-def _staging_folder(output: str) -> Path:
-    """Where compressed inputs are unpacked: beside the job folder, so that they last as long as it."""
-    return Path(output).parent / f"{Path(output).name or 'final'}.mosaic" / "inputs"
 
 
 def _require_disk(folder: Path, budget: Budget) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from mosaic import values as v
 
@@ -31,7 +31,7 @@ FRAME_PARTS: Final = ("refimage", "rot", "scale", "outnx", "outny", "ra", "dec",
 """Parts of a custom output frame; with the prefix of their step they are parameter names."""
 FRAME_STEPS: Final[tuple[FrameStep, ...]] = ("driz_sep", "final")
 WITHOUT_EFFECT_ON_PRODUCTS: Final = frozenset(
-    {"runfile", "num_cores", "in_memory", "combine_bufsize", "preserve", "overwrite"}
+    {"runfile", "num_cores", "in_memory", "combine_bufsize", "preserve", "restore", "overwrite"}
 )
 """Parameters that say how to run: a job may be continued with other values of these."""
 
@@ -55,7 +55,8 @@ class Settings(BaseModel):
         description="Log file, appended to; '.log' is added if absent; blank: none.",
     )
     updatewcs: bool = Field(
-        default=False, description="Derive the WCS of every input anew from its references."
+        default=False,
+        description="Derive the WCS of every input anew from its references, on copies (needs stwcs).",
     )
     wcskey: v.Text = Field(
         default="",
@@ -89,12 +90,15 @@ class Settings(BaseModel):
     )
 
     restore: bool = Field(
-        default=False, description="Take inputs from the archive of originals if it has them."
+        default=False, description="Copy originals from OrIg_files back over the inputs, if it has them."
     )
     preserve: bool = Field(
-        default=True, description="Accepted for DrizzlePac's sake: inputs are never modified."
+        default=True,
+        description="Keep originals in OrIg_files before inputs are modified (dq_update=inplace).",
     )
-    overwrite: bool = Field(default=False, description="Accepted for DrizzlePac's sake: nothing is archived.")
+    overwrite: bool = Field(
+        default=False, description="Keep inputs in OrIg_files anew, whatever it holds; no restore."
+    )
     clean: bool = Field(
         default=True, description="Leave no intermediate products (DrizzlePac's default keeps them)."
     )
@@ -271,6 +275,19 @@ class Settings(BaseModel):
         description="Write cosmic rays into the DQ of no file, of copies, or of the inputs. (ours)",
     )
 
+    _by_keyword: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def given_by_keyword(self) -> frozenset[str]:
+        """Names given by keyword, noted only with ``mdriztab``: its table ranks below them."""
+        return self._by_keyword
+
+    def with_keywords(self, names: frozenset[str]) -> Settings:
+        """The same settings, with the names that were given by assignment or keyword."""
+        noted = self.model_copy()
+        noted._by_keyword = names  # noqa: SLF001  (of this class)
+        return noted
+
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
         """Refuse values that exclude each other."""
@@ -301,4 +318,6 @@ def find_contradictions(settings: Settings) -> list[str]:
     for value, keyword in (("gain", "gnkeyword"), ("rdnoise", "rnkeyword"), ("exptime", "expkeyword")):
         if getattr(settings, value) is not None and getattr(settings, keyword):
             problems.append(f"give {value} or {keyword}, not both")
+    if settings.updatewcs and settings.coeffs and not settings.wcskey and settings.dq_update == "inplace":
+        problems.append("updatewcs works on copies of the inputs: choose dq_update = 'copy', not 'inplace'")
     return problems

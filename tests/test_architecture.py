@@ -39,11 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
+    "mosaic.inputs": BASE | PARAMETERS | OUTPUT | {"mosaic.exposure"},
     "mosaic.pipeline": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.quality", "cluster", "workers"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
     "mosaic.compat": BASE | PARAMETERS | {"mosaic.pipeline"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
@@ -58,6 +59,7 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "rich": {"mosaic.cli"},
     "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options"},
     "matplotlib": {"mosaic.quality"},
+    "stwcs": {"mosaic.headers"},
 }
 NEVER_IMPORTED = {"drizzlepac", "drizzle", "photutils", "stsci", "fitsblender"}
 

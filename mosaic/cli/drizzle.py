@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 Inputs: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUT...", help="Exposures: files, globs, @lists, directories, comma lists."),
+    typer.Argument(
+        metavar="INPUT...",
+        help="Exposures: files, globs, @lists, directories, comma lists, _asn tables, URLs.",
+    ),
 ]
 Output: TypeAlias = Annotated[
     str, typer.Option("-o", "--output", metavar="ROOT", help="Root of the product names.")
@@ -102,8 +105,8 @@ def parse_request(
         problems.append(str(error))
     if not inputs:
         problems.append("no INPUT is given")
-    if not output:
-        problems.append("no output is given: add -o ROOT")
+    if not output and not any("_asn" in name.lower() or "_asc" in name.lower() for name in inputs):
+        problems.append("no output is given: add -o ROOT (an association table names its product)")
     if problems or settings is None:
         raise ParameterError("; ".join(problems))
     return Request(tuple(inputs), output, settings, resolved)

@@ -6,7 +6,6 @@ files. Reads headers only.
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 from mosaic.errors import ExposureError, MissingFileError, StructureError, TruncatedFileError
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts
 from mosaic.exposure.model import DataBlock
+from mosaic.exposure.references import find_reference
 from mosaic.exposure.staging import open_plain
 from mosaic.exposure.storage import read_bytes, size_and_tag
 from mosaic.geometry.wcs import header_number
@@ -132,7 +132,7 @@ def flat_block(
 ) -> DataBlock | None:
     """Flat field of a chip for IVM weights, chosen by CCDCHIP or DETECTOR; None when there is none."""
     reference = str(headers.primary.get(facts.flat_keyword, "")).strip()
-    path = _find_reference(reference, folder)
+    path = find_reference(reference, folder)
     if path is None:
         return None
     with _open(str(path), headers, facts.flat_keyword, staging_dir) as hdul:
@@ -156,7 +156,7 @@ def low_flat_block(headers: HeaderPair, facts: InstrumentFacts, folder: Path) ->
     full = facts.full_shape_yx
     if not facts.low_flat_keyword or full is None:
         return None
-    path = _find_reference(str(headers.primary.get(facts.low_flat_keyword, "")).strip(), folder)
+    path = find_reference(str(headers.primary.get(facts.low_flat_keyword, "")).strip(), folder)
     if path is None:
         return None
     with _open(str(path), headers, facts.low_flat_keyword) as hdul:
@@ -166,18 +166,6 @@ def low_flat_block(headers: HeaderPair, facts: InstrumentFacts, folder: Path) ->
         problem = f"flat field {path} is {_size(block.shape_yx)}, which does not divide {_size(full)}"
         raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
     return block
-
-
-def _find_reference(reference: str, folder: Path) -> Path | None:
-    """File of a reference such as ``jref$name.fits``: environment variable, folder of the exposure, here."""
-    if not reference or reference.upper() == "N/A":
-        return None
-    prefix, _, name = reference.rpartition("$")
-    roots = [Path(os.environ[prefix])] if prefix and prefix in os.environ else []
-    for root in [*roots, folder, Path.cwd()]:
-        if (root / name).is_file():
-            return root / name
-    return None
 
 
 def _chip_numbers(header: fits.Header) -> set[float | None]:

@@ -26,9 +26,10 @@ from mosaic.errors import (
     StructureError,
 )
 from mosaic.exposure import blocks
+from mosaic.exposure.alternate_wcs import resolve_key
 from mosaic.exposure.flag_file import Surroundings, header_digest, read_flag_file
 from mosaic.exposure.imsets import Part, find_parts
-from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
+from mosaic.exposure.inputs import ExpandedInputs, InputFile, expand_inputs, root_name
 from mosaic.exposure.instruments import (
     HeaderPair,
     InstrumentFacts,
@@ -38,6 +39,7 @@ from mosaic.exposure.instruments import (
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
 from mosaic.exposure.instruments.traits import InputTraits, input_traits
 from mosaic.exposure.model import Chip, DataBlock, Exposure
+from mosaic.exposure.remarks import header_remarks
 from mosaic.exposure.staging import open_plain
 from mosaic.exposure.support_file import supply_pa_v3
 from mosaic.geometry.wcs import ChipWcs, header_number
@@ -57,6 +59,10 @@ class CatalogueSettings(InstrumentSettings, Protocol):
     @property
     def coeffs(self) -> bool:
         """Whether distortion is applied."""
+
+    @property
+    def wcskey(self) -> str:
+        """Alternate WCS to use; blank: the primary one."""
 
     @property
     def final_wht_type(self) -> str:
@@ -88,7 +94,7 @@ class Catalogue:
 
 
 def read_catalogue(
-    inputs: Sequence[str],
+    inputs: Sequence[str] | ExpandedInputs,
     settings: CatalogueSettings,
     on_error: Literal["stop", "skip"] = "stop",
     staging_dir: Path | None = None,
@@ -97,10 +103,10 @@ def read_catalogue(
 
     Parameters
     ----------
-    inputs : sequence of str
-        Files, globs, comma lists, @lists, directories, association tables.
+    inputs : sequence of str, or ExpandedInputs
+        Files, globs, comma lists, @lists, directories, association tables; or what they were expanded to.
     settings : CatalogueSettings
-        Parameters; only instrument values, `group`, `coeffs` and `final_wht_type` are used.
+        Parameters; only instrument values, `group`, `coeffs`, `wcskey` and `final_wht_type` are used.
     on_error : {"stop", "skip"}
         "skip": unusable inputs are returned in `rejected`, as if they had never been listed.
     staging_dir : Path, optional
@@ -113,7 +119,7 @@ def read_catalogue(
     ParameterError
         When the list or a parameter is impossible.
     """
-    expanded = expand_inputs(inputs)
+    expanded = inputs if isinstance(inputs, ExpandedInputs) else expand_inputs(inputs)
     rejected = list(expanded.rejected)
     if rejected and on_error == "stop":
         raise rejected[0]
@@ -151,7 +157,7 @@ def read_file(
     name = root_name(file.path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        hdul, readable = open_plain(file.path, staging_dir)
+        hdul, readable = open_plain(file.prepared_path or file.path, staging_dir)
         with hdul:
             try:
                 flags = read_flag_file(hdul[0].header, file.path, name, staging_dir)
@@ -175,7 +181,9 @@ def _describe(
     found = find_parts(hdul, name, Path(file.path).name, settings.group)
     exposures: list[Exposure] = []
     rejected = list(found.rejected)
-    notes = [*found.notes, *supply_pa_v3(hdul, file.path, name), *_unapplied_distortion(hdul[0].header, name)]
+    notes = [*found.notes, *supply_pa_v3(hdul, file.path, name)]
+    if not file.prepared_path:
+        notes += header_remarks(hdul[0].header, name)
     digest = header_digest(hdul, readable, file.path) + (around.flags.digest if around.flags else "")
     for part in found.parts:
         try:
@@ -293,7 +301,12 @@ def _chip(
     else:
         dq = around.flags.block(headers, sci.shape_yx)
     wcs = ChipWcs.from_hdulist(
-        hdul, index, exposure=headers.exposure, chip=headers.chip, shape_yx=sci.shape_yx
+        hdul,
+        index,
+        exposure=headers.exposure,
+        chip=headers.chip,
+        shape_yx=sci.shape_yx,
+        key=resolve_key(header, settings.wcskey, headers.exposure, headers.chip),
     )
     wcs = wcs if settings.coeffs else wcs.without_distortion()
     origin = (-int(header_number(header, "LTV2") or 0.0), -int(header_number(header, "LTV1") or 0.0))
@@ -358,15 +371,6 @@ def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:
     if peer_compat and not np.any(wcs.sip_a) and not np.any(wcs.sip_b):
         return math.hypot(wcs.cd[0][0], wcs.cd[1][0]) * 3600.0
     return wcs.natural_scale_arcsec
-
-
-def _unapplied_distortion(primary: fits.Header, name: str) -> list[str]:
-    """Say that an old-style distortion image is named that nothing applies (DrizzlePac stops and asks)."""
-    image = str(primary.get("DGEOFILE", "")).strip()
-    if image.upper() in {"", "N/A", "NONE"} or "NPOLFILE" in primary:
-        return []
-    problem = f"{name}: DGEOFILE {image} is not applied, for there is no NPOLFILE"
-    return [f"{problem}; run 'mosaic updatewcs' to take it into the WCS"]
 
 
 def _refuse_same_names(exposures: Sequence[Exposure]) -> None:

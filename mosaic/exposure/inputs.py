@@ -8,21 +8,17 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from astropy.io import fits
+from mosaic.errors import ExposureError, MissingFileError, ParameterError
+from mosaic.exposure.association import MEMBER_SUFFIXES, is_association, read_association
+from mosaic.exposure.storage import exists, find_remote, is_folder, is_remote, open_stream
 
-from mosaic.errors import ExposureError, MissingFileError, ParameterError, StructureError, TruncatedFileError
-from mosaic.exposure.storage import find_remote, is_remote
-
-SUFFIXES: Final = (
-    "_crj", "_flt", "_flc", "_sfl", "_cal", "_raw", ".c0h", ".hhh", "_c0h", "_c0f", "_c1f", ".fits",
-)  # fmt: skip
+SUFFIXES: Final = (*MEMBER_SUFFIXES, ".fits")
 _COMPRESSED: Final = (".gz", ".fz")
-_ASSOCIATION: Final = ("_asn", "_asc")
 _CHECK_NAME: Final = "correct the name or remove it from the list"
 
 
@@ -34,6 +30,8 @@ class InputFile:
     """As the user named it, made absolute."""
     ivm_path: str = ""
     """Inverse-variance map the user gave for it, if any."""
+    prepared_path: str = ""
+    """Copy to read in its place, when one was made (a new WCS); empty: the file itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,9 @@ class ExpandedInputs:
     files: tuple[InputFile, ...]
     rejected: tuple[ExposureError, ...]
     notes: tuple[str, ...]
+    """What was merged, one line each."""
+    product: str = ""
+    """Product name of the association table, when that is all the user gave."""
 
 
 def root_name(path: str) -> str:
@@ -82,141 +83,128 @@ def expand_inputs(inputs: Sequence[str]) -> ExpandedInputs:
                 rejected.append(item)
     files, notes = _without_duplicates(found)
     _refuse_same_roots(files)
-    return ExpandedInputs(tuple(files), tuple(rejected), tuple(notes))
+    return ExpandedInputs(tuple(files), tuple(rejected), tuple(notes), _product_name(entries))
 
 
-def read_association(path: str) -> list[str]:
-    """Files of the exposures of an association table.
-
-    Raises
-    ------
-    ExposureError
-        When the table cannot be read.
-    ParameterError
-        When a member exists both as flt and as flc.
-    """
-    table = Path(path)
-    if not table.is_file():
-        raise MissingFileError(path, "association table does not exist", _CHECK_NAME)
+def _product_name(entries: Sequence[str]) -> str:
+    """Product of the association table when it is the only entry; a table that cannot be read has none."""
+    names = [entry.strip() for entry in entries if entry.strip()]
+    if len(names) != 1 or not is_association(names[0]) or "," in names[0] or glob.has_magic(names[0]):
+        return ""
     try:
-        with fits.open(table, memmap=False) as hdul:
-            checked = str(hdul[0].header.get("DUPCHECK", "")).strip().upper() == "COMPLETE"
-            rows = hdul[1].data
-            members = [
-                str(row["MEMNAME"]).strip().lower()
-                for row in rows
-                if bool(row["MEMPRSNT"]) and str(row["MEMTYPE"]).strip().upper().startswith("EXP")
-            ]
-    except OSError as error:
-        raise TruncatedFileError(path, f"association table unreadable ({error})", _CHECK_NAME) from error
-    except (IndexError, KeyError, TypeError) as error:
-        raise StructureError(
-            path, "association table has no MEMNAME, MEMTYPE, MEMPRSNT rows", _CHECK_NAME
-        ) from error
-    return [_member_file(table.parent, member, refuse_pair=not checked) for member in members]
+        return read_association(_local_path(names[0])).product
+    except ExposureError:
+        return ""
 
 
-def _expand_entry(entry: str) -> Iterable[InputFile | ExposureError]:
+def _expand_entry(entry: str) -> Iterator[InputFile | ExposureError]:
     if not entry:
         return
     if entry.startswith("@"):
-        yield from _expand_list(Path(entry[1:]))
+        yield from _expand_list(entry[1:])
         return
-    if is_remote(entry):
-        yield from _expand_url(entry)
-        return
-    if "," in entry and not Path(entry).exists():
+    if "," in entry and not _is_named(entry):
         for part in entry.split(","):
             yield from _expand_entry(part.strip())
         return
-    path = os.path.expandvars(_expand_environment(entry))
-    if Path(path).is_dir():
-        yield from _expand_directory(Path(path))
+    path = _local_path(entry)
+    try:
+        is_whole_folder = is_folder(path)
+        names = find_remote(path) if is_remote(path) else _find_local(path)
+    except (OSError, ImportError, ValueError) as error:
+        yield MissingFileError(entry, f"cannot be reached ({error})", "check the address and the credentials")
         return
-    names = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207  (absolute patterns)
+    if is_whole_folder:
+        yield from _expand_directory(entry, names)
+        return
     if not names:
         what = "the pattern matches no file" if glob.has_magic(path) else "the file does not exist"
         yield MissingFileError(entry, what, _CHECK_NAME)
     for name in names:
-        if any(mark in Path(name).name.lower() for mark in _ASSOCIATION):
+        if is_association(name):
             yield from _expand_association(name)
         else:
-            yield InputFile(str(Path(name).absolute()))
+            yield InputFile(name)
 
 
-def _expand_url(url: str) -> Iterable[InputFile | ExposureError]:
+def _is_named(entry: str) -> bool:
+    """Whether a name with commas in it is that of one file."""
     try:
-        found = find_remote(url)
-    except (OSError, ImportError, ValueError) as error:
-        yield MissingFileError(url, f"cannot be reached ({error})", "check the address and the credentials")
-        return
-    if not found:
-        yield MissingFileError(url, "nothing there", _CHECK_NAME)
-    yield from (InputFile(name) for name in found)
+        return exists(_local_path(entry))
+    except (OSError, ValueError):
+        return False
 
 
-def _expand_association(name: str) -> Iterable[InputFile | ExposureError]:
+def _local_path(entry: str) -> str:
+    """URL, or absolute path with ``name$``, ``$name`` and ``~`` replaced; ``file://`` is a path."""
+    if is_remote(entry):
+        if not entry.lower().startswith("file://"):
+            return entry
+        entry = entry[len("file://") :]
+    path = Path(os.path.expandvars(_expand_environment(entry))).expanduser()
+    return str(path.absolute())
+
+
+def _find_local(path: str) -> list[str]:
+    """Files that a path or pattern stands for; of a folder all that it holds."""
+    if Path(path).is_dir():
+        return [str(entry) for entry in Path(path).iterdir()]
+    return [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207  (absolute patterns)
+
+
+def _expand_association(name: str) -> Iterator[InputFile | ExposureError]:
     try:
-        members = read_association(name)
+        association = read_association(name)
     except ExposureError as error:
         yield error
         return
-    for member in members:
-        if Path(member).exists():
-            yield InputFile(str(Path(member).absolute()))
+    for member in association.files:
+        if exists(member):
+            yield InputFile(member if is_remote(member) else str(Path(member).absolute()))
         else:
             yield MissingFileError(member, f"member of {Path(name).name} does not exist", _CHECK_NAME)
 
 
-def _expand_list(listing: Path) -> Iterable[InputFile | ExposureError]:
+def _expand_list(listing: str) -> Iterator[InputFile | ExposureError]:
     """One file a line; a second column names its inverse-variance map."""
+    place = _local_path(listing)
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with open_stream(place) as stream:
+            lines = stream.read().decode("utf-8").splitlines()
+    except (OSError, ImportError, ValueError) as error:
         raise ParameterError(f"@{listing}: the list cannot be read ({error})") from error
-    rows = [line.split("#", 1)[0].split() for line in lines]
-    for row in rows:
+    folder = place.rpartition("/")[0]
+    for row in (line.split("#", 1)[0].split() for line in lines):
         if not row:
             continue
         if len(row) > 2:
             raise ParameterError(
                 f"@{listing}: {' '.join(row)!r} has {len(row)} columns; give a file and at most its IVM"
             )
-        # Names in a list are relative to the working directory, as in AstroDrizzle, else to the list.
-        name = row[0] if Path(row[0]).exists() or glob.has_magic(row[0]) else str(listing.parent / row[0])
-        ivm = (
-            str(Path(row[1]).absolute()) if len(row) == 2 and row[1].lower() not in {"none", "indef"} else ""
-        )
-        for item in _expand_entry(name):
+        has_map = len(row) == 2 and row[1].lower() not in {"none", "indef"}
+        ivm = _local_path(_beside(row[1], folder)) if has_map else ""
+        for item in _expand_entry(_beside(row[0], folder)):
             yield InputFile(item.path, ivm) if isinstance(item, InputFile) and ivm else item
 
 
-def _expand_directory(folder: Path) -> Iterable[InputFile | ExposureError]:
+def _beside(name: str, folder: str) -> str:
+    """Names in a list are relative to the working directory, as in AstroDrizzle, else to the list."""
+    is_plain = not is_remote(name) and "$" not in name and not name.startswith(("/", "~"))
+    is_here = Path(name).exists() or bool(glob.glob(name))  # noqa: PTH207  (patterns with folders)
+    return f"{folder}/{name}" if is_plain and not is_here else name
+
+
+def _expand_directory(folder: str, names: Sequence[str]) -> Iterator[InputFile | ExposureError]:
     """All flc files, and the flt files that have no flc."""
-    chosen: dict[str, Path] = {}
+    chosen: dict[str, str] = {}
     for suffix in ("_flc", "_flt"):
-        for path in sorted(folder.iterdir()):
-            if strip_compression(path.name).lower().endswith(f"{suffix}.fits"):
-                chosen.setdefault(root_name(path.name), path)
+        for name in sorted(names):
+            if strip_compression(name).lower().endswith(f"{suffix}.fits"):
+                chosen.setdefault(root_name(name), name)
     if not chosen:
-        yield MissingFileError(str(folder), "the directory holds no *_flc.fits or *_flt.fits", _CHECK_NAME)
+        yield MissingFileError(folder, "the directory holds no *_flc.fits or *_flt.fits", _CHECK_NAME)
     for root in sorted(chosen):
-        yield InputFile(str(chosen[root].absolute()))
-
-
-def _member_file(folder: Path, member: str, *, refuse_pair: bool) -> str:
-    """File of an association member: exact name, then the known suffixes, lower then upper case root."""
-    for base in (folder, Path.cwd()):
-        for root in (member, member.upper()):
-            flt, flc = base / f"{root}_flt.fits", base / f"{root}_flc.fits"
-            if refuse_pair and flt.is_file() and flc.is_file():
-                raise ParameterError(f"{member} exists as flt and as flc; name the files of one kind instead")
-            names = [root, f"{root}.fits"] + [f"{root}{s}.fits" for s in SUFFIXES if s.startswith("_")]
-            for name in names:
-                for candidate in (base / name, base / f"{name}.gz", base / f"{name}.fz"):
-                    if candidate.is_file():
-                        return str(candidate)
-    return str(folder / f"{member}_flt.fits")
+        yield InputFile(chosen[root])
 
 
 def _expand_environment(entry: str) -> str:

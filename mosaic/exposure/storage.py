@@ -7,11 +7,14 @@ positioned read is one system call and needs no shared state.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import fsspec
 import numpy as np
+from astropy.io import fits
 
 from mosaic.errors import MissingFileError, TruncatedFileError
 
@@ -33,6 +36,19 @@ def open_stream(path: str) -> BinaryIO:
     return cast("BinaryIO", system.open(name, "rb", block_size=_HEADER_BLOCK, cache_type="readahead"))
 
 
+@contextmanager
+def open_fits(path: str) -> Iterator[fits.HDUList]:
+    """Open the FITS file behind a path or URL; its HDUs are read when they are asked for.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened or is not FITS.
+    """
+    with open_stream(path) as stream, fits.open(stream, memmap=False, lazy_load_hdus=True) as hdul:
+        yield hdul
+
+
 def size_and_tag(path: str) -> tuple[int, str]:
     """Size in bytes, and what changes when the content does (modification time or entity tag)."""
     if not is_remote(path):
@@ -44,10 +60,30 @@ def size_and_tag(path: str) -> tuple[int, str]:
     return int(info["size"]), str(tag)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file (not a folder) of this name; a store that cannot be reached has none."""
+    if not is_remote(path):
+        return Path(path).is_file()
+    try:
+        system, name = fsspec.core.url_to_fs(path)
+        return bool(system.isfile(name))
+    except (OSError, ImportError, ValueError):
+        return False
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path or URL is that of a folder."""
+    if not is_remote(path):
+        return Path(path).is_dir()
+    system, name = fsspec.core.url_to_fs(path)
+    return bool(system.isdir(name))
+
+
 def find_remote(pattern: str) -> list[str]:
-    """URLs that match a pattern (or the one URL, if it exists), sorted."""
+    """URLs that match a pattern (or the one URL, if it exists; of a folder all it holds), sorted."""
     system, name = fsspec.core.url_to_fs(pattern)
-    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(name))
+    names = system.ls(name, detail=False) if system.isdir(name) else system.glob(name)
+    return sorted(str(system.unstrip_protocol(found)) for found in names)
 
 
 def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:

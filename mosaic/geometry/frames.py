@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+from mosaic.errors import ParameterError
 from mosaic.geometry.grid import CustomFrame, OutputGrid, custom_grid, default_grid, reference_grid
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.settings import FRAME_PARTS, Settings
+
+MAX_SIDE: Final = 1 << 20
+"""Pixels along an axis of a frame, at most: 12 degrees of 0.04 arcsec; more is a wrong scale or pointing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,19 @@ def resolve_grids(chip_wcs: Sequence[ChipWcs], settings: Settings) -> RunGrids:
     Raises
     ------
     ParameterError, WcsError
-        When a custom frame or reference image is impossible.
+        When a custom frame or reference image is impossible, or a frame is absurdly large.
     """
     default = default_grid(chip_wcs, coeffs=settings.coeffs, padding=settings.frame_padding)
-    return RunGrids(_frame(default, settings, "driz_sep"), _frame(default, settings, "final"))
+    grids = RunGrids(_frame(default, settings, "driz_sep"), _frame(default, settings, "final"))
+    for step, grid in (("driz_sep", grids.separate), ("final", grids.final)):
+        if max(grid.shape_yx) > MAX_SIDE:
+            ny, nx = grid.shape_yx
+            raise ParameterError(
+                f"the frame of {step} would have {nx} x {ny} pixels of {grid.scale_arcsec:.3g} arcsec, "
+                f"more than {MAX_SIDE} on a side; check {step}_scale, {step}_outnx, {step}_outny, "
+                "and that the exposures belong together"
+            )
+    return grids
 
 
 def _frame(default: OutputGrid, settings: Settings, step: Literal["driz_sep", "final"]) -> OutputGrid:

@@ -24,6 +24,9 @@ from mosaic.types import DoubleArray, ShapeYX
 
 _LINEAR_KEYS: Final = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
 _CD_KEYS: Final = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
+_PC_KEYS: Final = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
+_FIT_KEYS: Final = ("WCSTYPE", "RMS_RA", "RMS_DEC", "NMATCH", "FITNAME", "HDRNAME")
+"""What a header says of the fit that a WCS comes from."""
 _REMEDY: Final = "restore its WCS (mosaic updatewcs) or remove it from the list"
 _ARRAYS: Final = ("sip_a", "sip_b", "npol_x", "npol_y", "d2im_x", "d2im_y", "table_axes")
 _PLAIN_AXES: Final = (1.0, 0.0, 1.0, 1.0, 0.0, 1.0)
@@ -95,6 +98,7 @@ class ChipWcs:
         exposure: str = "",
         chip: str = "",
         shape_yx: ShapeYX | None = None,
+        key: str = "",
     ) -> ChipWcs:
         """Read the model of one extension.
 
@@ -108,6 +112,9 @@ class ChipWcs:
             Names used in error messages.
         shape_yx : ShapeYX, optional
             Rows and columns, when the header does not give them (NAXIS = 0 with PIXVALUE).
+        key : str, optional
+            Letter of the alternate WCS whose linear terms are taken; the distortion is that of the
+            extension, as when the alternate is restored as primary.
 
         Raises
         ------
@@ -116,6 +123,8 @@ class ChipWcs:
         """
         header = hdul[hdu_index].header
         place = (exposure or str(hdul.filename() or "exposure"), chip)
+        if key:
+            header = with_alternate(header, key)
         _require_tangent(header, place)
         astropy_wcs = _astropy_wcs(header, hdul, place)
         cd = astropy_wcs.pixel_scale_matrix
@@ -267,6 +276,38 @@ def interpolate_table(table: DoubleArray, axes: DoubleArray, x: DoubleArray, y: 
     upper = table[high, left] * (1.0 - fx) + table[high, right] * fx
     value: DoubleArray = lower * (1.0 - fy) + upper * fy
     return value
+
+
+def with_alternate(header: fits.Header, key: str) -> fits.Header:
+    """Copy of a header in which an alternate WCS stands in the place of the primary.
+
+    CTYPE stays, because the alternate's says nothing of the distortion that both share.
+
+    Parameters
+    ----------
+    header : Header
+        SCI header.
+    key : str
+        Letter of the alternate.
+    """
+    restored = header.copy()
+    matrix = {name: header[f"{name}{key}"] for name in _CD_KEYS if f"{name}{key}" in header}
+    if not matrix:
+        steps = {axis: header_number(header, f"CDELT{axis}{key}") or 1.0 for axis in "12"}
+        for name in _PC_KEYS:
+            factor = header_number(header, f"{name}{key}")
+            unit = 1.0 if name[2] == name[4] else 0.0
+            matrix[name.replace("PC", "CD")] = steps[name[2]] * (unit if factor is None else factor)
+    for name in (*_CD_KEYS, *_PC_KEYS, "CDELT1", "CDELT2"):
+        restored.remove(name, ignore_missing=True)
+    restored.update(matrix)
+    for name in (*_LINEAR_KEYS, "WCSNAME"):
+        restored[name] = header.get(f"{name}{key}", "")
+    for name in _FIT_KEYS:
+        restored.remove(name, ignore_missing=True)
+        if f"{name}{key}" in header:
+            restored[name] = header[f"{name}{key}"]
+    return restored
 
 
 def header_number(header: fits.Header, keyword: str) -> float | None:

@@ -48,9 +48,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove everything in the job folder but its lock."""
+    """Remove everything in the job folder but its lock and the copies of inputs."""
     for entry in folder.iterdir():
-        if entry.name == "lock":
+        if entry.name in {"lock", "inputs"}:
             continue
         if entry.is_dir():
             shutil.rmtree(entry)

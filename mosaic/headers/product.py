@@ -14,7 +14,10 @@ from typing import Literal, overload
 
 from astropy.io import fits
 
+from mosaic.exposure.alternate_wcs import resolve_key
 from mosaic.exposure.instruments.traits import input_traits
+from mosaic.exposure.storage import open_fits
+from mosaic.geometry.wcs import with_alternate
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
@@ -40,6 +43,8 @@ class HeaderSource:
     """Sky of the chip as this run found it, native units: takes the place of its MDRIZSKY."""
     extver: int | None = None
     """EXTVER that its extensions go by, where the file has another one."""
+    wcskey: str = ""
+    """Alternate WCS that was used, by key or name: takes the place of the primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,8 @@ class HeaderReader(Sequence[ChipHeaders]):
         if source.sky is not None:
             sci = sci.copy()
             sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
+        if key := resolve_key(sci, source.wcskey, source.path, f"extension {source.sci}"):
+            sci = with_alternate(sci, key)
         err = sci if source.err is None else headers[source.err]
         dq = sci if source.dq is None else headers[source.dq]
         if source.extver is not None:
@@ -199,7 +206,7 @@ class HeaderReader(Sequence[ChipHeaders]):
             for source in self._sources:
                 if source.path == path:
                     wanted |= {index for index in (source.sci, source.err, source.dq) if index is not None}
-            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            with open_fits(path) as hdus:
                 self._held = (path, {index: hdus[index].header.copy() for index in sorted(wanted)})
         return self._held[1]
 
@@ -223,7 +230,7 @@ def _with_times(primary: fits.Header, sci: fits.Header) -> fits.Header:
 
 def extension_places(path: str) -> dict[tuple[str, int], int]:
     """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
-    with fits.open(path, memmap=False) as hdus:
+    with open_fits(path) as hdus:
         return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
 
 

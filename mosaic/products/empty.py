@@ -11,6 +11,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from mosaic.exposure.storage import open_fits
 from mosaic.headers.keywords import CardValue, remove_structure, set_value
 from mosaic.products.partial import PartialFile
 
@@ -69,7 +70,7 @@ def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[st
 def _first_headers(path: str) -> tuple[fits.Header, fits.Header] | None:
     """Return PRIMARY and SCI,1 of a file without the storage of pixels; None when there are none."""
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with open_fits(path) as hdus:
             headers = hdus[0].header.copy(), hdus["SCI", 1].header.copy()
     except (OSError, KeyError, ValueError, TypeError):
         return None

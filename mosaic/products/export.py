@@ -27,6 +27,7 @@ from mosaic.headers.product import (
     mask_header,
 )
 from mosaic.headers.rulesets import RuleSet, RulesFile, choose_rules
+from mosaic.products.compressed import write_compressed_image
 from mosaic.products.fits import Plane, write_image, write_products
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
 from mosaic.products.planes import MaskPlane, StoredPlane, TiledPlane
@@ -150,6 +151,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             places.get(("DQ", chip.file_extver)),
             job.sky[chip.name].background,
             chip.extver if chip.extver != chip.file_extver else None,
+            job.plan.settings.wcskey,
         )
         for chip in exposure.chips
     }
@@ -157,9 +159,12 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
 
 def export_intermediates(job: Job, names: ProductNames) -> list[Path]:
     """Write separate drizzles, median, blots and masks under DrizzlePac's names (``clean=False``)."""
-    written = []
-    for name, header, plane in _intermediates(job, names):
-        written.append(write_image(names.path(name), header, plane))
+    settings = job.plan.settings
+    written = [write_image(names.path(name), *image) for name, *image in _intermediates(job, names)]
+    write_single = write_compressed_image if settings.driz_sep_compress else write_image
+    for exposure in job.plan.exposures if settings.median else ():
+        for name, header, plane in _single_images(job, names, exposure):
+            written.append(write_single(names.path(name), header, plane))
     return written
 
 
@@ -174,8 +179,6 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
             name = names.static_mask(shape, number, _mask_group(job, chip))
             yield name, mask_header(name), MaskPlane(job, f"static/{group}", "int16")
     if settings.median:
-        for exposure in plan.exposures:
-            yield from _single_images(job, names, exposure)
         facts = _separate_facts(job, names, plan.exposures, total_exptime(job))
         yield (
             names.median,

@@ -30,7 +30,7 @@ from mosaic.products.partial import BLOCK, PartialFile, require_space
 BAND_BYTES = 64 * 2**20
 """Bytes of a band of rows, the largest piece of an image that is in memory."""
 _PIECE_BYTES = 4 * 2**20  # what is converted to big-endian at a time: a small part of a band
-_BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
+BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _ORDER: tuple[ProductKind, ...] = ("sci", "wht", "ctx", "err")
 
 
@@ -250,7 +250,7 @@ def _complete_header(image: _Image, *, extend: bool) -> fits.Header:
     else:
         cards.append(("XTENSION", "IMAGE", "Image extension"))
     shape = () if image.plane is None else _stored_shape(image.plane)
-    bitpix = 8 if image.plane is None else _BITPIX[np.dtype(image.plane.dtype).str[1:]]
+    bitpix = 8 if image.plane is None else BITPIX[np.dtype(image.plane.dtype).str[1:]]
     cards.append(("BITPIX", bitpix, "array data type"))
     cards.append(("NAXIS", len(shape), "number of array dimensions"))
     cards += [(f"NAXIS{axis}", length, "") for axis, length in enumerate(reversed(shape), start=1)]
@@ -294,7 +294,7 @@ def _verify(partial: PartialFile, images: Sequence[_Image], *, n_tables: int) ->
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise OutputError(f"{partial.path}: cannot be read back ({error}); check the disk") from error
     expected = [
-        (8, ()) if i.plane is None else (_BITPIX[np.dtype(i.plane.dtype).str[1:]], _stored_shape(i.plane))
+        (8, ()) if i.plane is None else (BITPIX[np.dtype(i.plane.dtype).str[1:]], _stored_shape(i.plane))
         for i in images
     ]
     if found != expected or n_found != len(images) + n_tables:

@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from mosaic.exposure.dq import resolve_mask
 from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.storage import open_fits
 from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
 from mosaic.graph.tasks import blot_band
@@ -33,7 +34,7 @@ def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
     for exposure in job.plan.exposures:
         target = names.path(ExposureNames(exposure.rootname).cleaned)
         temporary = target.with_name(f".{target.name}.part")
-        with fits.open(exposure.chips[0].sci.path, memmap=False) as hdul:
+        with open_fits(exposure.chips[0].sci.path) as hdul:
             for chip in exposure.chips:
                 _clean_chip(job, chip, hdul)
             if exposure.is_imset:

@@ -9,7 +9,8 @@ import pytest
 from astropy.io import fits
 
 from mosaic.errors import MissingFileError, ParameterError, StructureError
-from mosaic.exposure.inputs import expand_inputs, read_association, root_name
+from mosaic.exposure.association import read_association
+from mosaic.exposure.inputs import expand_inputs, root_name
 
 
 def _touch(folder: Path, *names: str) -> list[str]:
@@ -135,9 +136,9 @@ def test_an_association_member_without_file_is_named(tmp_path: Path) -> None:
 def test_a_member_with_flt_and_flc_is_refused_unless_it_was_checked(tmp_path: Path) -> None:
     flt, _ = _touch(tmp_path, "b_flt.fits", "b_flc.fits")
     rows = [("B", "EXP-DTH", True)]
-    with pytest.raises(ParameterError, match="b exists as flt and as flc"):
+    with pytest.raises(ParameterError, match=r"b exist as flt and as flc; .*'b_flc.fits' or 'b_flt.fits'"):
         expand_inputs([_association(tmp_path / "x_asn.fits", rows)])
-    assert read_association(_association(tmp_path / "y_asn.fits", rows, DUPCHECK="COMPLETE")) == [flt]
+    assert read_association(_association(tmp_path / "y_asn.fits", rows, DUPCHECK="COMPLETE")).files == (flt,)
 
 
 def test_a_table_that_is_no_association_is_named(tmp_path: Path) -> None:
@@ -147,3 +148,92 @@ def test_a_table_that_is_no_association_is_named(tmp_path: Path) -> None:
     (tmp_path / "y_asn.fits").write_bytes(b"not fits")
     (error,) = expand_inputs([str(tmp_path / "y_asn.fits")]).rejected
     assert "association table unreadable" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("types", "product"),
+    [
+        (("PROD-RPT", "PROD-DTH", "PROD-CRJ"), "p1"),
+        (("PROD-RPT", "PROD-CRJ"), "p0"),
+        (("PROD-CRJ",), "p0"),
+        ((), "x"),
+    ],
+)
+def test_the_product_of_an_association_names_the_output(
+    tmp_path: Path, types: tuple[str, ...], product: str
+) -> None:
+    _touch(tmp_path, "b_flc.fits", "c_flc.fits")
+    rows = [("B", "EXP-DTH", True)] + [(f"P{index}", kind, True) for index, kind in enumerate(types)]
+    path = _association(tmp_path / "X_asn.fits", rows)
+    assert expand_inputs([path]).product == product
+    assert expand_inputs([path, str(tmp_path / "c_flc.fits")]).product == ""
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        (("b", "b.fits", "b_crj.fits", "b_flt.fits"), "b"),
+        (("b.fits", "b_crj.fits", "b_flt.fits"), "b.fits"),
+        (("b_crj.fits", "b_flt.fits"), "b_crj.fits"),
+        (("b_flt.fits", "b_sfl.fits", "b_cal.fits", "b_raw.fits"), "b_flt.fits"),
+        (("B_flt.fits", "b_flt.fits"), "B_flt.fits"),
+        (("b_raw.fits", "b.c0h", "b_c0h.fits"), "b_raw.fits"),
+        (("b.c0h", "b_c0h.fits"), "b.c0h"),
+        (("b_c0f.fits", "b_c0m.fits"), "b_c0f.fits"),
+        (("b_c0m.fits", "b_c1m.fits"), "b_c0m.fits"),
+        (("b_flc.fits.gz",), "b_flc.fits.gz"),
+    ],
+)
+def test_a_member_is_the_first_file_in_the_order_of_suffixes(
+    tmp_path: Path, there: tuple[str, ...], chosen: str
+) -> None:
+    _touch(tmp_path, *there)
+    path = _association(tmp_path / "x_asn.fits", [("B", "EXP-DTH", True)])
+    assert _paths(path) == [str(tmp_path / chosen)]
+
+
+def test_a_list_behind_names_and_maps_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (a,) = _touch(tmp_path / "data", "a_flc.fits")
+    (tmp_path / "data/list.txt").write_text("a_flc.fits a_ivm.fits\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    _touch(tmp_path / "data", "a_ivm.fits")
+    (file,) = expand_inputs(["@data/list.txt"]).files
+    assert (file.path, file.ivm_path) == (a, str(tmp_path / "data/a_ivm.fits"))
+
+
+def test_a_comma_in_a_file_name_is_part_of_it(tmp_path: Path) -> None:
+    (a,) = _touch(tmp_path, "a,b_flc.fits")
+    assert _paths(a) == [a]
+
+
+def test_urls_are_inputs_of_every_form(tmp_path: Path) -> None:
+    import fsspec  # noqa: PLC0415
+
+    (a,) = _touch(tmp_path, "a_flc.fits")
+    assert _paths(f"file://{a}") == [a]
+    store = fsspec.filesystem("memory")
+    base = f"memory://{tmp_path.name}"
+    table = Path(_association(tmp_path / "x_asn.fits", [("B", "EXP-DTH", True), ("PP", "PROD-DTH", True)]))
+    store.pipe(f"{base}/x_asn.fits", table.read_bytes())
+    for name in ("b_flc.fits", "c_flc.fits", "c_flt.fits", "d_flt.fits"):
+        store.pipe(f"{base}/{name}", b"x")
+    store.pipe(f"{base}/list.txt", f"{base}/b_flc.fits\nd_flt.fits\n".encode())
+    b, c, d = (f"memory:///{tmp_path.name}/{name}" for name in ("b_flc.fits", "c_flc.fits", "d_flt.fits"))
+
+    def same(*entries: str) -> list[str]:
+        return [
+            path.replace("memory:///", "memory://").replace("memory://", "memory:///")
+            for path in _paths(*entries)
+        ]
+
+    assert same(f"{base}/?_flc.fits") == [b, c]
+    assert same(f"{base}/b_flc.fits,{base}/d_flt.fits") == [b, d]
+    assert same(f"{base}") == [b, c, d]
+    assert same(f"@{base}/list.txt") == [b, d]
+    assert same(f"{base}/x_asn.fits") == [b]
+    assert expand_inputs([f"{base}/x_asn.fits"]).product == "pp"
+    for wrong in (f"{base}/z_flc.fits", "nosuchscheme://a/b.fits"):
+        (error,) = expand_inputs([wrong]).rejected
+        assert wrong in str(error)
+    store.rm(base, recursive=True)

@@ -68,7 +68,7 @@ def test_pixels_of_a_remote_exposure_stay_in_the_store(
 
 
 def test_what_is_not_there_is_named(store: fsspec.AbstractFileSystem) -> None:
-    with pytest.raises(MissingFileError, match=r"memory://bucket/none_flc\.fits: nothing there"):
+    with pytest.raises(MissingFileError, match=r"memory://bucket/none_flc\.fits: the file does not exist"):
         _read("memory://bucket/none_flc.fits")
     with pytest.raises(MissingFileError, match="cannot be reached"):
         _read("nosuchprotocol://bucket/a_flc.fits")

@@ -179,7 +179,7 @@ def test_each_file_is_opened_twice_at_most_and_one_is_held(
     real_open = fits.open
 
     def open_and_count(path: str, **options: Any) -> fits.HDUList:
-        opened.append(Path(path).name)
+        opened.append(Path(getattr(path, "name", path)).name)
         return real_open(path, **options)
 
     monkeypatch.setattr(fits, "open", open_and_count)

@@ -37,7 +37,9 @@ class ExposureRecipe:
 
 def default_settings(**changes: Any) -> SimpleNamespace:
     """Parameters as the catalogue sees them when the user gives none."""
-    names = dict.fromkeys(("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group"), "")
+    names = dict.fromkeys(
+        ("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group", "wcskey"), ""
+    )
     return SimpleNamespace(
         **{**names, "coeffs": True, "final_wht_type": "EXP", "peer_compat": False, **changes}
     )
