@@ -22,9 +22,10 @@ from typer.testing import CliRunner
 
 from mosaic.cli import app
 from mosaic.cli.drizzle import parse_request
-from mosaic.cli.logfile import log_path, logging_to
+from mosaic.cli.logfile import logging_to
 from mosaic.cli.progress import Display, LiveProgress
-from mosaic.cli.report import format_rows, format_timings
+from mosaic.runlog import log_path
+from mosaic.summary import format_rows, format_timings
 from mosaic.cli.simulate import parse_shape, simulate_command
 from mosaic.errors import BudgetError, MissingFileError, ParameterError
 from mosaic.graph.progress import PhaseTotal, TaskRecord

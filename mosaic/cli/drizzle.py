@@ -95,7 +95,7 @@ def parse_request(
         problems.append(str(error))
     if config is not None and not problems:
         file = read_config(config)
-        inputs = inputs or ([file.inputs] if file.inputs else [])
+        inputs = inputs or file.inputs
         output = output or file.output
     if options["cores"] is None and settings is not None:
         options["cores"] = settings.num_cores
@@ -175,7 +175,7 @@ def plan_command(
             on_error=on_error,
         )
         from mosaic import pipeline
-        from mosaic.cli.report import format_rows
+        from mosaic.summary import format_rows
 
         report = pipeline.plan(
             request.inputs, request.output, options=request.options, settings=request.settings
@@ -187,7 +187,7 @@ def _run(request: Request, *, quiet: bool) -> None:
     """Carry out a request with progress on stderr, products on stdout and a log file."""
     from mosaic.cli.logfile import SHOWN, logging_to
     from mosaic.cli.progress import LiveProgress, choose_display
-    from mosaic.cli.report import format_summary
+    from mosaic.summary import format_summary
 
     progress = LiveProgress(choose_display(quiet=quiet))
     with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
