@@ -62,13 +62,17 @@ class CatalogueSettings(InstrumentSettings, Protocol):
     def final_wht_type(self) -> str:
         """EXP, ERR or IVM."""
 
+    @property
+    def peer_compat(self) -> bool:
+        """Whether exposures keep the order in which they are given, as DrizzlePac has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """What the inputs amount to."""
 
     exposures: tuple[Exposure, ...]
-    """Usable exposures, sorted by (EXPSTART, root name)."""
+    """Usable exposures, sorted by (EXPSTART, root name), or as given with `peer_compat`."""
     rejected: tuple[ExposureError, ...]
     """Why the other inputs were set aside."""
     notes: tuple[str, ...] = ()
@@ -118,7 +122,8 @@ def read_catalogue(
             continue
         exposures.append(exposure)
         notes += found_notes
-    exposures.sort(key=lambda exposure: (exposure.expstart_mjd, exposure.rootname))
+    if not settings.peer_compat:
+        exposures.sort(key=lambda exposure: (exposure.expstart_mjd, exposure.rootname))
     followed, misfits = _follow_moving_target(exposures)
     if misfits and on_error == "stop":
         raise misfits[0]
