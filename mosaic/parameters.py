@@ -195,6 +195,34 @@ def refuse_unavailable(settings: Settings) -> None:
         raise ParameterError(f"{given}: not available in this version; leave the default")
 
 
+def apply_peer_quirks(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """Change parameters to what DrizzlePac makes of them (``peer_compat``).
+
+    ``expsq`` has no effect there, and the frame of the separate drizzles is not used when that step was only
+    switched on because a later one needs it.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the user gave them.
+
+    Returns
+    -------
+    tuple of (Settings, tuple of str)
+        Settings to run with, and one sentence for every change; nothing changes without `peer_compat`.
+    """
+    if not settings.peer_compat:
+        return settings, ()
+    update: dict[str, object] = {}
+    for name in ("driz_sep_wt_scl", "final_wt_scl"):
+        if getattr(settings, name) == "expsq":
+            update[name] = "exptime"
+    if settings.driz_sep_wcs and not settings.driz_separate:
+        update["driz_sep_wcs"] = False
+    notes = (f"peer_compat: {name} is taken as {value}, as DrizzlePac does" for name, value in update.items())
+    return settings.model_copy(update=update), tuple(notes)
+
+
 def apply_step_gating(settings: Settings, n_exposures: int) -> tuple[Settings, tuple[str, ...]]:
     """Switch steps on that others need, and off where they cannot work.
 

@@ -23,7 +23,7 @@ from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskReco
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
-from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
+from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings, refuse_unavailable
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
@@ -265,7 +265,8 @@ def _make_plan(
         reasons = "; ".join(read.reasons)
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
     refuse_unavailable(settings)
-    gated, notes = apply_step_gating(settings, len(exposures))
+    quirky, quirks = apply_peer_quirks(settings)
+    gated, notes = apply_step_gating(quirky, len(exposures))
     grids = resolve_grids([chip.wcs for exposure in exposures for chip in exposure.chips], gated)
     exposures = tuple(exposures if remap is None else remap(exposures, grids))
     chips = tuple(chip for exposure in exposures for chip in exposure.chips)
@@ -284,7 +285,8 @@ def _make_plan(
     folder = Path.cwd() if gated.peer_compat else None
     files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
-    return names, Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules), list(notes)
+    made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
+    return names, made, [*quirks, *notes]
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:

@@ -187,10 +187,10 @@ class Settings(BaseModel):
         default=0, description="Highest values dropped per pixel (not minmed, sum)."
     )
     combine_lthresh: v.FloatOrNone = Field(
-        default=None, description="Smallest valid value, native units (not minmed)."
+        default=None, description="Smallest valid value, electrons/s (not minmed)."
     )
     combine_hthresh: v.FloatOrNone = Field(
-        default=None, description="Values must be below this, native units."
+        default=None, description="Values must be below this, electrons/s (not minmed)."
     )
     combine_grow: v.Count = Field(default=1, description="Growth radius of minmed, pixels.")
     combine_bufsize: v.PositiveOrNone = Field(

@@ -105,7 +105,10 @@ def parse_request(
         problems.append(str(error))
     if not inputs:
         problems.append("no INPUT is given")
-    if not output and not any("_asn" in name.lower() or "_asc" in name.lower() for name in inputs):
+    # A DrizzlePac file may leave the output blank: the inputs name the product then, as there.
+    is_named = config is not None and config.suffix.lower() == ".cfg"
+    is_named |= any("_asn" in name.lower() or "_asc" in name.lower() for name in inputs)
+    if not output and not is_named:
         problems.append("no output is given: add -o ROOT (an association table names its product)")
     if problems or settings is None:
         raise ParameterError("; ".join(problems))

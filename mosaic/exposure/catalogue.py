@@ -273,6 +273,8 @@ def _chip(
     group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{sci.shape_yx.ny}x{sci.shape_yx.nx}"
     if origin != (0, 0):
         group += f"_{origin[0]}_{origin[1]}"
+    if settings.peer_compat:
+        group = _peer_static_group(headers, facts, index, sci.shape_yx)
     return Chip(
         rootname=headers.exposure,
         path=file.path,
@@ -301,6 +303,16 @@ def _chip(
         static_group=group,
         atod_gain=facts.atod_gain,
     )
+
+
+def _peer_static_group(headers: HeaderPair, facts: InstrumentFacts, index: int, shape_yx: ShapeYX) -> str:
+    """Key of DrizzlePac's static masks: shape and one number, which chips of two detectors may share."""
+    number = headers.extver
+    if (headers.instrument, headers.detector) == ("WFC3", "IR"):
+        number = index
+    elif headers.instrument in {"STIS", "NICMOS"}:
+        number = facts.ccdchip
+    return f"{shape_yx.ny}x{shape_yx.nx}_{number}"
 
 
 def _grouped(hdul: fits.HDUList, science: Sequence[int], group: object, name: str) -> list[int]:

@@ -26,6 +26,8 @@ def input_weight(
     wt_scl: str | float = "exptime",
     sky: float = 0.0,
     scale_ratio: float = 1.0,
+    *,
+    peer_compat: bool = False,
 ) -> FloatArray:
     """Compute the final weight of the pixels of a window.
 
@@ -45,6 +47,8 @@ def input_weight(
         Sky level of the chip, native units (IVM without a map of the user).
     scale_ratio : float
         Output pixel scale over natural pixel scale.
+    peer_compat : bool
+        As DrizzlePac for ERR: times the squared exposure time also for rates; 1 without an ERR array.
 
     Returns
     -------
@@ -54,12 +58,14 @@ def input_weight(
     kind = wht_type.strip().upper()
     if kind not in {"EXP", "ERR", "IVM"}:
         raise ParameterError(f"final_wht_type={wht_type!r} is unknown; choose EXP, ERR or IVM")
+    if kind == "ERR" and chip.err is None and peer_compat:
+        return np.where(mask, np.float32(scale_ratio**-4), np.float32(0.0))
     if kind == "EXP" or (kind == "ERR" and chip.err is None):
         level = np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl))
         return np.where(mask, level, np.float32(0.0))
     if kind == "ERR":
         weight = _error_weight(chip, window)
-        factor = scale_ratio**-4
+        factor = scale_ratio**-4 * (chip.exptime_s**2 if peer_compat and chip.is_rate else 1.0)
     else:
         weight = _background_weight(chip, window, sky) if chip.ivm is None else _user_weight(chip, window)
         factor = chip.exptime_s**2 * scale_ratio**-4

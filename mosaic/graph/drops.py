@@ -123,6 +123,7 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         wt_scl=settings.final_wt_scl,
         sky=job.sky[chip.name].background,
         scale_ratio=job.scale_ratio(frame, index),
+        peer_compat=settings.peer_compat,
     )
     return DropWindow(window, value, weight)
 

@@ -382,7 +382,7 @@ def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
         job.blot_model(index),
         (rows.y0, rows.y1, rows.x0, rows.x1),
         chip.exptime_s / float(np.float32(ratio * ratio)),
-        s.stepsize > 0,
+        job.blots_like_peer,
         s.blot_sinscl,
         out,
     )
