@@ -36,9 +36,9 @@ _NOT_IN_CFG: Final = frozenset({"mdriztab", "updatewcs"})
 """Parameters that DrizzlePac takes as arguments only."""
 
 
-def parameters_path(folder: Path, rootname: str) -> Path:
+def parameters_path(folder: Path, stem: str) -> Path:
     """Where the parameters of a product are written when its job folder is not kept."""
-    return folder / f"{rootname}_parameters.toml"
+    return folder / f"{stem}_parameters.toml"
 
 
 def format_toml(settings: Settings, inputs: Sequence[str] = (), output: str = "", title: str = "") -> str:
