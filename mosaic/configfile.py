@@ -87,7 +87,11 @@ def flatten_config(table: Mapping[str, object], path: Path, problems: Iterable[s
     for name, value in _flatten(table):
         if name in parameters:
             problems.append(f"{path.name}: {name} is given twice")
-        parameters[name] = value
+        # A text with commas and no quotes comes as a list of its parts.
+        if isinstance(value, list) and name != "input" and all(isinstance(part, str) for part in value):
+            parameters[name] = ",".join(value)
+        else:
+            parameters[name] = value
     inputs, output = (parameters.pop(name, "") for name in ("input", "output"))
     for name in IGNORED_NAMES & parameters.keys():
         del parameters[name]
@@ -129,7 +133,7 @@ def _parse_cfg(text: str) -> tuple[dict[str, object], list[str]]:
         found = getattr(error, "errors", None) or [error]
         problems = [_describe(part) for part in found]
         parsed = error.config
-    return {name: _joined(value) for name, value in parsed.dict().items()}, problems
+    return parsed.dict(), problems
 
 
 def _without_rules(text: str) -> list[str]:
@@ -155,10 +159,3 @@ def _describe(error: ConfigObjError) -> str:
     if "=" in line:
         return f"line {number}: the value cannot be read (unbalanced quotes?): {line!r}"
     return f"line {number} is neither 'name = value' nor a section: {line!r}"
-
-
-def _joined(value: object) -> object:
-    """Turn lists back into the comma-separated text that they were; ``input`` keeps its parts that way too."""
-    if isinstance(value, dict):
-        return {name: _joined(part) for name, part in value.items()}
-    return ",".join(map(str, value)) if isinstance(value, list) else value
