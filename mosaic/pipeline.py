@@ -293,7 +293,9 @@ def _write_parameters(job: Job, names: ProductNames, settings: Settings, options
     """Write the parameters as they were given, with their sources, so that the run can be repeated."""
     kept = job.folder / "parameters.toml"
     path = kept if options.keep_job else parameters_path(names.folder, names.stem)
-    title = f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {path}"
+    title = (
+        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {path}"
+    )
     inputs = [exposure.path for exposure in job.plan.exposures]
     text = format_toml(settings, inputs, str(names.path(names.stem)), title)
     write_parameter_file(path, text)

@@ -69,7 +69,7 @@ def format_cfg(settings: Settings, inputs: str = "", output: str = "") -> str:
 
     What DrizzlePac does not know (`final_err` and what follows it, `mdriztab`, `updatewcs`) is left out.
     """
-    lines = ["_task_name_ = astrodrizzle", f"input = {json.dumps(inputs)}", f"output = {json.dumps(output)}"]
+    lines = ["_task_name_ = astrodrizzle", f"input = {_quoted(inputs)}", f"output = {_quoted(output)}"]
     lines += list(_cfg_lines(settings))
     return "\n".join([*lines, "", "[ _RULES_ ]"]) + "\n"
 
@@ -115,11 +115,16 @@ def _toml_value(value: object) -> str:
 
 def _cfg_value(name: str, value: object) -> str:
     if isinstance(value, tuple):
-        return json.dumps(" ".join(f"{part:g}" for part in value))
+        return _quoted(" ".join(f"{part!r}" for part in value))
     if isinstance(value, str):
-        return json.dumps(value)
+        return _quoted(value)
     if value is None:
         # The instrument values are texts there, for which blank is the empty one.
         return '""' if name in {"gain", "rdnoise", "exptime"} else "None"
     is_text = name in {"gain", "rdnoise", "exptime", "driz_sep_wt_scl", "final_wt_scl"}
     return f'"{value}"' if is_text else str(value)
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for a ConfigObj file, which knows no escapes."""
+    return f"'{text}'" if '"' in text else f'"{text}"'

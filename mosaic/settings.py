@@ -308,7 +308,7 @@ class Settings(BaseModel):
             By parameter name, added to those that are known.
         """
         copy = self.model_copy()
-        copy._sources = {**self._sources, **sources}
+        copy._sources = {**self._sources, **sources}  # noqa: SLF001  (a copy of our own)
         return copy
 
     def canonical_json(self) -> str:

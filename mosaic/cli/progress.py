@@ -21,8 +21,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from mosaic.runlog import LOGGER_NAME
 from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
+from mosaic.runlog import LOGGER_NAME
 from mosaic.values import format_memory
 
 

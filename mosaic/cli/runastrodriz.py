@@ -26,8 +26,8 @@ def runastrodriz_command(
 ) -> None:
     """Drizzle the flt and flc files of an association or exposure with the pipeline's parameters.
 
-    Products and trailer (ROOT.tra) lie beside the input. Steps that need the network are not done; the trailer
-    names them.
+    Products and trailer (ROOT.tra) lie beside the input. Steps that need the network are not done; the
+    trailer names them.
 
     Example: mosaic runastrodriz j8cw03010_asn.fits -m
     """

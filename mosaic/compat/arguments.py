@@ -112,7 +112,7 @@ def read_configobj(configobj: object) -> ConfigFile:
     if isinstance(configobj, str | os.PathLike):
         return read_config(Path(configobj))
     raise ParameterError(
-        f"configobj is {type(configobj).__name__}: give a path, a mapping (ConfigObj, dict), 'defaults' or None"
+        f"configobj is {type(configobj).__name__}: give a path, a ConfigObj or dict, 'defaults' or None"
     )
 
 

@@ -1,7 +1,7 @@
 """AstroDrizzle as scripts call it: the same arguments, file names, side effects and numbers.
 
-``from mosaic.compat import astrodrizzle`` stands for ``from drizzlepac import astrodrizzle``. Values not given
-are DrizzlePac's: a coordinate table of step 10, intermediate files kept, cosmic rays and sky written
+``from mosaic.compat import astrodrizzle`` stands for ``from drizzlepac import astrodrizzle``. Values not
+given are DrizzlePac's: a coordinate table of step 10, intermediate files kept, cosmic rays and sky written
 into the inputs after copies of them were put in ``OrIg_files``, known defects reproduced (``peer_compat``).
 """
 
@@ -43,8 +43,8 @@ class _LogObserver(SilentObserver):
         _log_message(level, text)
 
 
-def AstroDrizzle(
-    input: Any = None,  # noqa: ANN401
+def AstroDrizzle(  # noqa: N802  (DrizzlePac's name)
+    input: Any = None,  # noqa: A002, ANN401
     mdriztab: bool = False,  # noqa: FBT001, FBT002
     editpars: bool = False,  # noqa: FBT001, FBT002
     configobj: Any = None,  # noqa: ANN401

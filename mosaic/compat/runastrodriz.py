@@ -47,7 +47,7 @@ PIPELINE_PARS: Final = MappingProxyType(
 )
 """Parameters that the pipeline fixes; the MDRIZTAB row gives the others."""
 MIXED_EXPOSURES: Final = MappingProxyType({"combine_type": "median", "combine_nhigh": 0})
-"""Parameters for exposures whose times differ by more than `MAX_RATIO`: minmed takes the short ones for dark."""
+"""Parameters for exposures whose times differ by more than `MAX_RATIO`: minmed is not made for them."""
 MAX_RATIO: Final = 2.0
 
 _SKIPPED: Final = (

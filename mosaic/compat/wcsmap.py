@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
-from mosaic.errors import ParameterError, WcsError
+from mosaic.errors import ParameterError
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.geometry.frames import RunGrids
 from mosaic.geometry.grid import OutputGrid
@@ -81,8 +81,9 @@ def remapper(factory: MappingFactory, step: int) -> Callable[[Sequence[Exposure]
     Parameters
     ----------
     factory : callable (input_wcs, output_wcs) -> object with ``forward(x, y)``
-        The user's class. Both arguments are astropy WCS objects with the attributes ``pscale``, ``orientat``,
-        ``naxis1``, ``naxis2`` (and ``filename``, ``extname`` for the input) of the HSTWCS that DrizzlePac gives.
+        The user's class. Both arguments are astropy WCS objects with the attributes ``pscale``,
+        ``orientat``, ``naxis1``, ``naxis2`` (and ``filename``, ``extname`` for the input) of the HSTWCS that
+        DrizzlePac gives.
     step : int
         Pixels between nodes; 0 takes `DEFAULT_STEP`.
     """
@@ -133,11 +134,9 @@ def _evaluate(
     found = factory(source, _output_wcs(grid)).forward(x1.ravel().copy(), y1.ravel().copy())
     out = np.stack([np.asarray(axis, dtype=np.float64).reshape(x1.shape) for axis in found]) - 1.0
     if not np.isfinite(out).all():
-        raise WcsError(
-            chip.rootname,
-            "wcsmap returned positions that are not finite",
-            "extend the map to one step around the chip",
-            f"sci,{chip.extver}",
+        raise ParameterError(
+            f"wcsmap returned positions that are not finite for {chip.name}; it must reach one step "
+            "around the chip"
         )
     return out
 
@@ -164,8 +163,8 @@ def _require_same_sky(
     off = float(np.max(np.hypot(*(expected - np.stack(map_pixels(sampled, grid, x, y))))))
     if off > _TOLERANCE_PX:
         raise ParameterError(
-            f"wcsmap names places of the sky in {chip.name} that differ by {off:.3g} pixels between the final "
-            "frame and that of the separate drizzles; give both the same frame (driz_sep_* and final_*)"
+            f"wcsmap names places of the sky in {chip.name} that differ by {off:.3g} pixels between the "
+            "final frame and that of the separate drizzles; give both the same frame (driz_sep_* and final_*)"
         )
 
 

@@ -52,14 +52,12 @@ class ComputedPlane:
 def weight_scale(job: Job, chip: Chip, *, final: bool) -> float:
     """Scalar that multiplies the weight map of a chip in one of the two drizzle steps.
 
-    1 or what ``*_wt_scl`` says for exposure-time weights; ``s**-4``, with ``t**2`` for IVM, else (s: output over
-    input pixel scale, t: exposure time).
+    1 or what ``*_wt_scl`` says for exposure-time weights; else ``s**-4``, with ``t**2`` for IVM (s: output
+    over input pixel scale, t: exposure time).
     """
     settings = job.plan.settings
     if not final or settings.final_wht_type == "EXP":
-        return exposure_scale(
-            chip.exptime_s, settings.final_wt_scl if final else settings.driz_sep_wt_scl
-        )
+        return exposure_scale(chip.exptime_s, settings.final_wt_scl if final else settings.driz_sep_wt_scl)
     ratio = job.plan.final.grid.scale_arcsec / chip.idcscale_arcsec
     return float(ratio**-4 * (chip.exptime_s**2 if settings.final_wht_type == "IVM" else 1.0))
 

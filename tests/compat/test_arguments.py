@@ -108,7 +108,9 @@ def test_a_configobj_may_have_any_form(folder: Path, form: str) -> None:
     assert call.settings.gain == pytest.approx(1.2)
 
 
-def test_the_saved_parameters_are_the_newest_of_this_task(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_saved_parameters_are_the_newest_of_this_task(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = folder / "home"
     (home / ".teal").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
@@ -151,7 +153,9 @@ def test_everything_wrong_is_told_at_once_with_near_names(folder: Path) -> None:
     with pytest.raises(ParameterError, match="configobj is int"):
         parse_call("a_flt.fits", 3, {})
     (folder / "other.cfg").write_text("_task_name_ = tweakreg\nnclip = 3\n")
-    with pytest.raises(ParameterError, match=r"^other\.cfg holds parameters of tweakreg, not of astrodrizzle$"):
+    with pytest.raises(
+        ParameterError, match=r"^other\.cfg holds parameters of tweakreg, not of astrodrizzle$"
+    ):
         parse_call("a_flt.fits", "other.cfg", {})
 
 

@@ -56,7 +56,9 @@ def test_files_have_drizzlepacs_names(kept_run: tuple[Path, list[Path], set[str]
     for root in _roots(inputs):
         expected |= {f"{root}_single_sci.fits", f"{root}_single_wht.fits", f"{root}_crclean.fits"}
         for chip in (1, 2):
-            expected |= {f"{root}_sci{chip}_{end}.fits" for end in ("blt", "crmask", "single_mask", "final_mask")}
+            expected |= {
+                f"{root}_sci{chip}_{end}.fits" for end in ("blt", "crmask", "single_mask", "final_mask")
+            }
             expected.add(f"{root}_skymatch_mask_sci{chip}.fits")
     assert _files(folder) - before - expected == {"visit_drc_parameters.toml"}
     assert expected <= _files(folder)
@@ -80,7 +82,9 @@ def test_inputs_get_the_cosmic_rays_and_the_sky_and_nothing_else(
                 np.testing.assert_array_equal(new["DQ", chip].data, changed)
                 np.testing.assert_array_equal(new["SCI", chip].data, old["SCI", chip].data)
                 n_hits += int((mask == 0).sum())
-                differing = set(fits.HeaderDiff(old["SCI", chip].header, new["SCI", chip].header).diff_keywords[0])
+                differing = set(
+                    fits.HeaderDiff(old["SCI", chip].header, new["SCI", chip].header).diff_keywords[0]
+                )
                 assert differing <= {"MDRIZSKY"}
                 assert new["SCI", chip].header["MDRIZSKY"] > 0.0
     assert n_hits > 50
@@ -100,7 +104,7 @@ def test_the_sky_is_the_lower_of_the_two_chip_medians(
             mean, sigma = values.mean(), values.std(ddof=1)
             values = values[np.abs(values - mean) <= 4.0 * sigma]
         medians.append(np.median(values))
-    # Both chips have one natural scale, so brightness and value are proportional; clipping in single precision.
+    # Both chips have one natural scale: brightness and value are proportional; clipping in single precision.
     assert fits.getval(inputs[0], "MDRIZSKY", ("SCI", 1)) == pytest.approx(min(medians), rel=1e-4)
 
 
@@ -174,12 +178,20 @@ def test_read_only_inputs_are_refused_before_anything_is_done(visit: list[Path])
 
 
 def test_restore_brings_the_originals_back(visit: list[Path]) -> None:
-    options: dict[str, Any] = {"median": False, "blot": False, "driz_cr": False, "clean": True, "num_cores": 1}
+    options: dict[str, Any] = {
+        "median": False,
+        "blot": False,
+        "driz_cr": False,
+        "clean": True,
+        "num_cores": 1,
+    }
     original = visit[0].read_bytes()
     astrodrizzle.AstroDrizzle(visit[:2], output="m", **options)
     updated = visit[0].read_bytes()
     assert updated != original
-    astrodrizzle.AstroDrizzle(visit[:2], output="m", restore=True, driz_combine=False, dq_update="copy", **options)
+    astrodrizzle.AstroDrizzle(
+        visit[:2], output="m", restore=True, driz_combine=False, dq_update="copy", **options
+    )
     assert visit[0].read_bytes() in {original, updated}
     astrodrizzle.AstroDrizzle(visit[:2], output="m", restore=True, skysub=False, **options)
     # The archived original has no MDRIZSKY; without subtraction 0 is written.
