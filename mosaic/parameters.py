@@ -167,7 +167,7 @@ def apply_table(
         changed = _validate(raw, [])
     except ParameterError as error:
         raise ParameterError(f"{place}: {error}; correct it or give the parameter by keyword") from error
-    return changed.from_sources(settings.sources | used), tuple(notes)
+    return changed.from_sources({**settings.sources, **used}), tuple(notes)
 
 
 def _may_be_blank(name: str) -> bool:

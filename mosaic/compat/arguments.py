@@ -13,13 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from astropy.io import fits
-
 from mosaic.configfile import ConfigFile, flatten_config, read_config
 from mosaic.errors import MissingFileError, ParameterError
+from mosaic.exposure.association import is_association
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.parameters import ARGUMENT, ParameterLayer, combine_layers
 from mosaic.settings import Settings
+from mosaic.values import is_blank
 
 DEFAULT_INPUT: Final = "*flt.fits"
 """Input of AstroDrizzle when none is given."""
@@ -27,8 +27,6 @@ PEER_DEFAULTS: Final = MappingProxyType(
     {"stepsize": 10, "clean": False, "dq_update": "inplace", "peer_compat": True}
 )
 """Where AstroDrizzle differs from the defaults of `Settings`: scripts rely on what it leaves behind."""
-_ASSOCIATION: Final = ("_asn", "_asc")
-_PRODUCT_TYPES: Final = ("PROD-DTH", "PROD-RPT", "PROD-CRJ")
 _SERIAL_SWITCH: Final = "ASTRODRIZ_NO_PARALLEL"
 
 
@@ -44,6 +42,8 @@ class Call:
     """Root of the product names; empty: from the first input."""
     settings: Settings
     """Parameters with the source of each."""
+    replaces_inputs: bool
+    """Whether the updated copies take the place of the inputs (a new WCS was asked for)."""
 
     @property
     def cores(self) -> int | None:
@@ -80,15 +80,18 @@ def parse_call(
         direct["mdriztab"] = True
     output = direct.pop("output", None)
     source = direct.pop("input", given if not _is_nothing(given) else None)
+    # A new WCS is derived on copies, which then take the place of the inputs.
+    is_copied = not is_blank_or_false({**config.parameters, **direct}.get("updatewcs")) and not (
+        {"dq_update"} & (config.parameters.keys() | direct.keys())
+    )
     layers = [
-        ParameterLayer("AstroDrizzle", PEER_DEFAULTS),
+        ParameterLayer("AstroDrizzle", {**PEER_DEFAULTS, **({"dq_update": "copy"} if is_copied else {})}),
         ParameterLayer(f"file {config.path.name}" if config.path.suffix else "configobj", config.parameters),
         ParameterLayer(ARGUMENT, direct),
     ]
     settings = combine_layers(layers, config.problems)
     entries, files = resolve_inputs(config.inputs or DEFAULT_INPUT if source is None else source)
-    name = str(output or config.output or "").strip() or association_product(entries)
-    return Call(entries, files, name, settings)
+    return Call(entries, files, str(output or config.output or "").strip(), settings, is_copied)
 
 
 def read_configobj(configobj: object) -> ConfigFile:
@@ -145,6 +148,11 @@ def _flat_keywords(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def is_blank_or_false(value: object) -> bool:
+    """Whether a value in any form means no."""
+    return is_blank(value) or str(value).strip().lower() in {"false", "no", "off", "0", "n", "f"}
+
+
 def _is_nothing(given: object) -> bool:
     return given is None or (isinstance(given, str | Sequence) and len(given) == 0)
 
@@ -177,23 +185,3 @@ def resolve_inputs(given: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
         files = tuple(sorted(files))
         return files, files
     return tuple(entries), files
-
-
-def is_association(name: str) -> bool:
-    """Whether a name is that of an association table."""
-    return any(mark in Path(name).name.lower() for mark in _ASSOCIATION)
-
-
-def association_product(entries: Sequence[str]) -> str:
-    """Name of the product of the first association table among the entries; empty when there is none."""
-    for entry in entries:
-        if is_association(entry) and Path(entry).is_file():
-            with fits.open(entry, memmap=False) as hdul:
-                rows = hdul[1].data
-                names = {
-                    str(row["MEMTYPE"]).strip().upper(): str(row["MEMNAME"]).strip().lower()
-                    for row in reversed(rows)
-                }
-            table_root = Path(entry).name.lower().partition("_as")[0]
-            return next((names[kind] for kind in _PRODUCT_TYPES if kind in names), table_root)
-    return ""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mosaic import pipeline
-from mosaic.compat.archive import archive_inputs, require_writable
 from mosaic.compat.arguments import Call, parse_call
 from mosaic.compat.reference import referenced_files
 from mosaic.compat.wcsmap import MappingFactory, WCSMap, remapper
 from mosaic.errors import MosaicError, PlanMismatchError
+from mosaic.exposure.archive import manage_originals
+from mosaic.exposure.inputs import expand_inputs
 from mosaic.graph.progress import SilentObserver
 from mosaic.options import RunOptions
 from mosaic.pipeline import Result
@@ -145,19 +147,12 @@ def getHelpAsString(docstring: bool = False, show_ver: bool = True) -> str:  # n
 
 
 def _drizzle(call: Call, wcsmap: MappingFactory | None) -> Result:
-    """Archive the inputs, then drizzle; what an earlier run with other parameters left is discarded."""
+    """Drizzle; what an earlier run with other parameters left is discarded."""
     settings = call.settings
-    if settings.dq_update == "inplace":
-        require_writable(call.files)
-        archived = archive_inputs(
-            call.files,
-            preserve=settings.preserve,
-            overwrite=settings.overwrite,
-            restore=settings.restore,
-        )
-        for line in archived:
-            _log_message("INFO", line)
-    engine = _engine_settings(settings)
+    if call.replaces_inputs:
+        _archive(call)
+    # What is kept in memory leaves no intermediate files.
+    engine = settings.model_copy(update={"clean": settings.clean or settings.in_memory})
     remap = None
     if wcsmap is not None:
         remap = None if wcsmap is WCSMap else remapper(wcsmap, settings.stepsize)
@@ -165,7 +160,7 @@ def _drizzle(call: Call, wcsmap: MappingFactory | None) -> Result:
     options = RunOptions.resolve(cores=call.cores, on_error="skip", keep_job=False)
     while True:
         try:
-            return pipeline.drizzle(
+            result = pipeline.drizzle(
                 call.inputs,
                 call.output,
                 options=options,
@@ -177,16 +172,33 @@ def _drizzle(call: Call, wcsmap: MappingFactory | None) -> Result:
             if options.restart:
                 raise
             options = options.model_copy(update={"restart": True})
+        else:
+            return _with_inputs_replaced(call, result) if call.replaces_inputs else result
 
 
-def _engine_settings(settings: Settings) -> Settings:
-    """Settings with what was done here switched off, and intermediates kept in memory when asked for."""
-    update: Mapping[str, object] = {
-        "restore": False,
-        "overwrite": False,
-        "clean": settings.clean or settings.in_memory,
-    }
-    return settings.model_copy(update=update)
+def _archive(call: Call) -> None:
+    """Keep the originals of inputs that updated copies will replace."""
+    settings = call.settings
+    files = expand_inputs(call.inputs).files
+    for line in manage_originals(
+        files, Path.cwd(), preserve=settings.preserve, restore=False, overwrite=settings.overwrite
+    ):
+        _log_message("INFO", line)
+
+
+def _with_inputs_replaced(call: Call, result: Result) -> Result:
+    """Give the updated copies of the inputs the names of the inputs."""
+    places = {Path(path).name: Path(path) for path in call.files}
+    products = []
+    for path in result.products:
+        target = places.get(path.name)
+        if target is not None:
+            path.replace(target)
+            with suppress(OSError):
+                # Empty once the last copy has left.
+                path.parent.rmdir()
+        products.append(target or path)
+    return replace(result, products=tuple(products))
 
 
 def _log_message(level: str, text: str) -> None:

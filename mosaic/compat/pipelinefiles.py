@@ -17,8 +17,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from mosaic.compat.arguments import association_product, is_association
 from mosaic.errors import MissingFileError, OutputError, StructureError
+from mosaic.exposure.association import is_association, read_association
 from mosaic.geometry.tangent import sky_to_plane, spherical_midpoint
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.headers.keywords import describe_wcsname
@@ -94,11 +94,13 @@ def find_pipeline_input(name: str) -> PipelineInput:
     root = next((stem.partition(mark)[0] for mark in ("_raw", "_asn") if mark in stem), "")
     root = root or stem.rpartition("_")[0] or stem
     if is_association(path.name):
-        members = _members(path)
-        product = association_product([str(path)])
+        association = read_association(str(path), allows_pairs=True)
+        members, product = association.members, association.product
     else:
-        members, product = [root.lower()], root.lower()
-    return PipelineInput(path.absolute(), root, product.lower(), tuple(members))
+        members, product = (root.lower(),), root.lower()
+    if not members:
+        raise StructureError(path.name, "no exposure is present (MEMPRSNT)", "fetch its exposures")
+    return PipelineInput(path.absolute(), root, product, members)
 
 
 def edit_headers(path: Path, edit: Callable[[fits.HDUList], None]) -> None:
@@ -148,25 +150,6 @@ def polygon(ra_deg: DoubleArray, dec_deg: DoubleArray, *, is_closed: bool) -> st
     points = list(zip(ra_deg.tolist(), dec_deg.tolist(), strict=True))
     points += points[:1] if is_closed else []
     return "POLYGON ICRS " + " ".join(f"{ra} {dec}" for ra, dec in points)
-
-
-def _members(table: Path) -> list[str]:
-    """Root names of the exposures of an association."""
-    with fits.open(table, memmap=False) as hdul:
-        try:
-            rows = hdul[1].data
-            members = [
-                str(row["MEMNAME"]).strip().lower()
-                for row in rows
-                if bool(row["MEMPRSNT"]) and str(row["MEMTYPE"]).strip().upper().startswith("EXP")
-            ]
-        except (IndexError, KeyError, TypeError) as error:
-            raise StructureError(
-                table.name, "is not an association table", "fetch the table again"
-            ) from error
-    if not members:
-        raise StructureError(table.name, "no exposure is present (MEMPRSNT)", "fetch its exposures")
-    return members
 
 
 def _has(path: Path, keyword: str) -> bool:

@@ -177,7 +177,7 @@ def test_inputs_that_cannot_be_worked_on_are_named(visit: list[Path], table: Pat
     with pytest.raises(MissingFileError, match="no calibrated exposure"):
         runastrodriz.process(table.name)
     fits.PrimaryHDU().writeto("empty_asn.fits")
-    with pytest.raises(StructureError, match="is not an association table"):
+    with pytest.raises(StructureError, match="association table has no MEMNAME"):
         runastrodriz.process("empty_asn.fits")
 
 
