@@ -38,6 +38,7 @@ STEP_OF_PHASE = {
     "static_mask": "Static Mask",
     "sky": "Subtract Sky",
     "weights": "Separate Drizzle",
+    "single": "Separate Drizzle",
     "median": "Create Median",
     "cosmic_rays": "Blot and Driz_CR",
     "final": "Final Drizzle",

@@ -46,6 +46,7 @@ PHASE_NAMES: Final = {
     "static_mask": PhaseName("Static mask", "detectors"),
     "sky": PhaseName("Subtract sky", "chips"),
     "weights": PhaseName("Weights", "tiles"),
+    "single": PhaseName("Separate drizzle", "tiles"),
     "median": PhaseName("Separate drizzle, median", "tiles"),
     "cosmic_rays": PhaseName("Blot, cosmic rays", "chips"),
     "final": PhaseName("Final drizzle", "tiles"),

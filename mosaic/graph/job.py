@@ -183,6 +183,11 @@ class Job:
         margin = reach(frame.drop, self.scale_ratio(frame, index))
         return self.cells(frame, index).window_for(target, margin)
 
+    @property
+    def keeps_singles(self) -> bool:
+        """Whether the separate drizzles are kept as intermediates."""
+        return not self.plan.settings.clean and self.plan.settings.driz_separate
+
     @cached_property
     def combine_params(self) -> CombineParams:
         """How the median is made."""

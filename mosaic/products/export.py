@@ -152,7 +152,7 @@ def export_intermediates(job: Job, names: ProductNames) -> list[Path]:
     settings = job.plan.settings
     written = [write_image(names.path(name), *image) for name, *image in _intermediates(job, names)]
     write_single = write_compressed_image if settings.driz_sep_compress else write_image
-    for exposure in job.plan.exposures if settings.median else ():
+    for exposure in job.plan.exposures if job.keeps_singles else ():
         for name, header, plane in _single_images(job, names, exposure):
             written.append(write_single(names.path(name), header, plane))
     return written

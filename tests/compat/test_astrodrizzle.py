@@ -269,3 +269,22 @@ def test_run_takes_everything_from_the_object(visit: list[Path]) -> None:
     assert result.products[0].name == "obj_drc.fits"
     assert Path("mine.log").is_file()
     assert not Path("OrIg_files").exists()
+
+
+@pytest.mark.parametrize("n_exposures", [1, 2])
+def test_separate_products_are_made_also_without_a_median(visit: list[Path], n_exposures: int) -> None:
+    inputs = visit[:n_exposures]
+    options: dict[str, Any] = {"driz_sep_bits": "64,16", "dq_update": "none", "runfile": "", "num_cores": 1}
+    steps = {"median": False, "blot": False, "driz_cr": False}
+    with_median = {"blot": False, "driz_cr": False, "driz_combine": False}
+    astrodrizzle.AstroDrizzle(inputs, output="alone", driz_combine=False, **steps, **options)
+    assert not list(Path().glob("alone_dr*.fits"))
+    singles = {path.name: fits.getdata(path) for path in Path().glob("*_single_???.fits")}
+    assert len(singles) == 2 * n_exposures
+    for name, pixels in singles.items():
+        assert np.count_nonzero(pixels) > 0.5 * pixels.size, name
+        Path(name).unlink()
+    if n_exposures > 1:
+        astrodrizzle.AstroDrizzle(inputs, output="all", **with_median, **options)
+        for name, pixels in singles.items():
+            np.testing.assert_array_equal(fits.getdata(name), pixels)
