@@ -246,7 +246,7 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
 
 
 def make_singles(job: Job, task: str, limits: TaskLimits) -> Outcome:
-    """Phase ``single``: drizzle every exposure alone onto one tile, strip by strip, where no median is made."""
+    """Phase ``single``: drizzle every exposure alone onto one tile, where no median is made of them."""
     layer = job.separate.layer
     tile = tile_of(task)
     target = layer.window(tile)

@@ -288,3 +288,11 @@ def test_separate_products_are_made_also_without_a_median(visit: list[Path], n_e
         astrodrizzle.AstroDrizzle(inputs, output="all", **with_median, **options)
         for name, pixels in singles.items():
             np.testing.assert_array_equal(fits.getdata(name), pixels)
+
+
+def test_a_run_without_product_flags_nothing(visit: list[Path]) -> None:
+    original = {(path, chip): fits.getdata(path, ("DQ", chip)) & ~4096 for path in visit for chip in (1, 2)}
+    astrodrizzle.AstroDrizzle(visit, output="m", driz_combine=False, clean=True, runfile="", **BITS)
+    for (path, chip), flags in original.items():
+        np.testing.assert_array_equal(fits.getdata(path, ("DQ", chip)), flags)
+    assert not list(Path().glob("m_dr?*.fits"))
