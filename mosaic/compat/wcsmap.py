@@ -21,6 +21,7 @@ from astropy.wcs import WCS
 
 from mosaic.errors import ParameterError
 from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.storage import open_fits
 from mosaic.geometry.frames import RunGrids
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_homography, map_pixels
@@ -170,7 +171,7 @@ def _require_same_sky(
 
 def _input_wcs(chip: Chip) -> WCS:
     """WCS of a chip as astropy reads it, with what HSTWCS adds."""
-    with warnings.catch_warnings(), fits.open(chip.sci.path, memmap=False) as hdul:
+    with warnings.catch_warnings(), open_fits(chip.sci.path) as hdul:
         warnings.simplefilter("ignore", AstropyWarning)
         header = hdul[chip.hdu_index].header
         wcs = WCS(header, hdul)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from astropy.io import fits
 import mosaic.compat
 from mosaic.compat import astrodrizzle
 from mosaic.errors import OutputError, ParameterError
+from mosaic.headers.update_wcs import UpdatedInputs
 
 BITS: dict[str, Any] = {"driz_sep_bits": "64,16", "final_bits": "64,16", "num_cores": 1}
 
@@ -296,3 +299,32 @@ def test_a_run_without_product_flags_nothing(visit: list[Path]) -> None:
     for (path, chip), flags in original.items():
         np.testing.assert_array_equal(fits.getdata(path, ("DQ", chip)), flags)
     assert not list(Path().glob("m_dr?*.fits"))
+
+
+def test_a_new_wcs_ends_up_in_the_inputs(visit: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(files: Any, _exposures: Any, folder: Path) -> UpdatedInputs:
+        made = []
+        for file in files:
+            folder.mkdir(parents=True, exist_ok=True)
+            copy = Path(shutil.copy(file.path, folder))
+            fits.setval(copy, "WCSNAME", value="NEW", ext=("SCI", 1))
+            made.append(replace(file, prepared_path=str(copy)))
+        return UpdatedInputs(tuple(made), (), ())
+
+    monkeypatch.setattr("mosaic.inputs.update_wcs", fake)
+    originals = [path.read_bytes() for path in visit[:2]]
+    options: dict[str, Any] = {
+        "median": False,
+        "blot": False,
+        "driz_cr": False,
+        "clean": True,
+        "num_cores": 1,
+    }
+    result = astrodrizzle.AstroDrizzle(visit[:2], output="m", updatewcs=True, **options)
+    for path, original in zip(visit, originals, strict=False):
+        header = fits.getheader(path, ("SCI", 1))
+        assert header["WCSNAME"] == "NEW"
+        assert header["MDRIZSKY"] > 0.0
+        assert (Path("OrIg_files") / path.name).read_bytes() == original
+    assert {path.name for path in result.products} >= {path.name for path in visit[:2]}
+    assert not Path("m_inputs").exists()
