@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,20 @@ _UNAVAILABLE: Final = (
 """Parameters whose values other than blank or false are refused, so that none is ignored in silence."""
 
 
+ARGUMENT: Final = "argument"
+"""Source of values given on the command line or as keywords."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterLayer:
+    """Raw values from one source."""
+
+    source: str
+    """Where they come from: ``file NAME``, ``mdriztab NAME``, ``argument``."""
+    values: Mapping[str, object]
+    """Raw values by parameter name."""
+
+
 def load_settings(
     config: Path | None = None, assignments: Sequence[str] = (), /, **names: object
 ) -> Settings:
@@ -56,11 +71,11 @@ def load_settings(
     ParameterError
         Naming every unknown name (with the near ones) and every impossible value at once.
     """
-    raw: dict[str, object] = {}
     problems: list[str] = []
+    layers: list[ParameterLayer] = []
     if config is not None:
         file = read_config(config)
-        raw.update(file.parameters)
+        layers.append(ParameterLayer(f"file {file.path.name}", file.parameters))
         problems.extend(file.problems)
     direct: dict[str, object] = {}
     for text in assignments:
@@ -74,12 +89,37 @@ def load_settings(
         if not is_blank(direct[ignored]) and direct[ignored] is not False:
             problems.append(f"{ignored} is not supported")
         del direct[ignored]
-    for step in FRAME_STEPS:
-        if any(f"{step}_{part}" in direct for part in FRAME_PARTS):
-            direct[f"{step}_wcs"] = True
-    raw.update(direct)
-    settings = _validate(raw, problems)
-    return settings.with_keywords(frozenset(direct)) if settings.mdriztab else settings
+    layers.append(ParameterLayer(ARGUMENT, direct))
+    return combine_layers(layers, problems)
+
+
+def combine_layers(layers: Sequence[ParameterLayer], problems: Sequence[str] = ()) -> Settings:
+    """Take settings from several sources, later ones winning, and remember the source of every value.
+
+    A part of a custom frame that comes from the arguments switches that frame on.
+
+    Parameters
+    ----------
+    layers : sequence of ParameterLayer
+        Lowest precedence first.
+    problems : sequence of str
+        What was wrong already; told together with what is found here.
+
+    Raises
+    ------
+    ParameterError
+        Naming every unknown name and every impossible value at once.
+    """
+    raw: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for layer in layers:
+        raw.update(layer.values)
+        sources.update(dict.fromkeys(layer.values, layer.source))
+        for step in FRAME_STEPS if layer.source == ARGUMENT else ():
+            if any(f"{step}_{part}" in layer.values for part in FRAME_PARTS):
+                raw[f"{step}_wcs"] = True
+                sources[f"{step}_wcs"] = f"{ARGUMENT} {step}_*"
+    return _validate(raw, list(problems)).from_sources(sources)
 
 
 def apply_table(
@@ -109,9 +149,10 @@ def apply_table(
         Naming every impossible value.
     """
     raw = settings.model_dump()
+    used: dict[str, str] = {}
     notes: list[str] = []
     for name, value in values.items():
-        if name in settings.given_by_keyword:
+        if settings.sources.get(name, "").startswith(ARGUMENT):
             continue
         if name not in Settings.model_fields:
             notes.append(f"{place}: unknown parameter {name} is ignored")
@@ -121,10 +162,12 @@ def apply_table(
             notes.append(f"{place}: {name} is blank, {raw[name]!r} is kept")
         else:
             raw[name] = value
+            used[name] = place
     try:
-        return _validate(raw, []).with_keywords(settings.given_by_keyword), tuple(notes)
+        changed = _validate(raw, [])
     except ParameterError as error:
         raise ParameterError(f"{place}: {error}; correct it or give the parameter by keyword") from error
+    return changed.from_sources({**settings.sources, **used}), tuple(notes)
 
 
 def _may_be_blank(name: str) -> bool:
@@ -150,6 +193,34 @@ def refuse_unavailable(settings: Settings) -> None:
     if wanted:
         given = ", ".join(f"{name}={getattr(settings, name)!r}" for name in wanted)
         raise ParameterError(f"{given}: not available in this version; leave the default")
+
+
+def apply_peer_quirks(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """Change parameters to what DrizzlePac makes of them (``peer_compat``).
+
+    ``expsq`` has no effect there, and the frame of the separate drizzles is not used when that step was only
+    switched on because a later one needs it.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the user gave them.
+
+    Returns
+    -------
+    tuple of (Settings, tuple of str)
+        Settings to run with, and one sentence for every change; nothing changes without `peer_compat`.
+    """
+    if not settings.peer_compat:
+        return settings, ()
+    update: dict[str, object] = {}
+    for name in ("driz_sep_wt_scl", "final_wt_scl"):
+        if getattr(settings, name) == "expsq":
+            update[name] = "exptime"
+    if settings.driz_sep_wcs and not settings.driz_separate:
+        update["driz_sep_wcs"] = False
+    notes = (f"peer_compat: {name} is taken as {value}, as DrizzlePac does" for name, value in update.items())
+    return settings.model_copy(update=update), tuple(notes)
 
 
 def apply_step_gating(settings: Settings, n_exposures: int) -> tuple[Settings, tuple[str, ...]]:

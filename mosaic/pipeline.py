@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
-from mosaic.exposure.model import Chip
+from mosaic.exposure.model import Exposure
 from mosaic.exposure.units import product_unit
-from mosaic.geometry.frames import resolve_grids
+from mosaic.geometry.frames import RunGrids, resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
 from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
 from mosaic.graph.folder import lock_folder, open_folder
@@ -24,17 +24,22 @@ from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskReco
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
-from mosaic.parameters import apply_step_gating, load_settings, refuse_unavailable
+from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings, refuse_unavailable
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
+from mosaic.provenance import format_toml, parameters_path, write_parameter_file
 from mosaic.settings import Settings
+
+Remap = Callable[[Sequence[Exposure], RunGrids], Sequence[Exposure]]
+"""Replaces the coordinate maps of exposures, given both output frames."""
 
 STEP_OF_PHASE = {
     "static": "Static Mask",
     "static_mask": "Static Mask",
     "sky": "Subtract Sky",
     "weights": "Separate Drizzle",
+    "single": "Separate Drizzle",
     "median": "Create Median",
     "cosmic_rays": "Blot and Driz_CR",
     "final": "Final Drizzle",
@@ -134,6 +139,7 @@ def drizzle(
     options: RunOptions | None = None,
     observer: Observer | None = None,
     settings: Settings | None = None,
+    remap: Remap | None = None,
     **parameters: object,
 ) -> Result:
     """Combine exposures into a mosaic: AstroDrizzle's steps, in parallel, within a memory budget.
@@ -150,6 +156,8 @@ def drizzle(
         Told of the progress.
     settings : Settings, optional
         Checked parameters; else `parameters` are used.
+    remap : callable, optional
+        Replaces the coordinate maps of the exposures, the frames being made from their own.
     **parameters
         Parameters by DrizzlePac's names.
 
@@ -178,7 +186,7 @@ def drizzle(
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
             observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            return _drizzle_catalogue(read, options, observer, start)
+            return _drizzle_catalogue(read, options, observer, start, remap)
         except ExposureError as error:
             remaining = read.without(error)
             if options.on_error == "stop" or remaining is None:
@@ -188,15 +196,18 @@ def drizzle(
             options = options.model_copy(update={"restart": True})
 
 
-def _drizzle_catalogue(read: Inputs, options: RunOptions, observer: Observer, start: float) -> Result:
+def _drizzle_catalogue(
+    read: Inputs, options: RunOptions, observer: Observer, start: float, remap: Remap | None
+) -> Result:
     catalogue = read.catalogue
-    names, made, notes = _make_plan(read, options)
+    names, made, notes = _make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
     budget = _budget(made, options)
     clock = _StepClock(observer)
     with lock_folder(_job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
         job = open_folder(_job_folder(names), made, restart=options.restart)
+        _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)
         done = finished_tasks(job, tasks)
@@ -249,15 +260,19 @@ class _StepClock(SilentObserver):
         )
 
 
-def _make_plan(read: Inputs, options: RunOptions) -> tuple[ProductNames, Plan, list[str]]:
+def _make_plan(
+    read: Inputs, options: RunOptions, remap: Remap | None = None
+) -> tuple[ProductNames, Plan, list[str]]:
     exposures, settings = read.catalogue.exposures, read.settings
     if not exposures:
         reasons = "; ".join(read.reasons)
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
     refuse_unavailable(settings)
-    gated, notes = apply_step_gating(settings, len(exposures))
-    chips: tuple[Chip, ...] = tuple(chip for exposure in exposures for chip in exposure.chips)
-    grids = resolve_grids([chip.wcs for chip in chips], gated)
+    quirky, quirks = apply_peer_quirks(settings)
+    gated, notes = apply_step_gating(quirky, len(exposures))
+    grids = resolve_grids([chip.wcs for exposure in exposures for chip in exposure.chips], gated)
+    exposures = tuple(exposures if remap is None else remap(exposures, grids))
+    chips = tuple(chip for exposure in exposures for chip in exposure.chips)
     tile = choose_tile(options.tile, options.memory)
     separate = plan_layer(
         chips, grids.separate, tile, separate_drop(gated), max(float(gated.combine_grow), BLOT_MARGIN)
@@ -275,7 +290,19 @@ def _make_plan(read: Inputs, options: RunOptions) -> tuple[ProductNames, Plan, l
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
     made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
-    return names, made, [*notes, *unit.notes]
+    return names, made, [*quirks, *notes, *unit.notes]
+
+
+def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:
+    """Write the parameters as they were given, with their sources, so that the run can be repeated."""
+    kept = job.folder / "parameters.toml"
+    path = kept if options.keep_job else parameters_path(names.folder, names.stem)
+    title = (
+        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {path}"
+    )
+    inputs = [exposure.path for exposure in job.plan.exposures]
+    text = format_toml(settings, inputs, str(names.path(names.stem)), title)
+    write_parameter_file(path, text)
 
 
 def _budget(made: Plan, options: RunOptions) -> Budget:

@@ -7,6 +7,8 @@ Covers the flat model `Settings` with DrizzlePac's names. Does not cover where v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -46,6 +48,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="strings", allow_inf_nan=True
     )
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     mdriztab: bool = Field(
         default=False, description="Take parameters from the MDRIZTAB table of the first input."
@@ -183,10 +187,10 @@ class Settings(BaseModel):
         default=0, description="Highest values dropped per pixel (not minmed, sum)."
     )
     combine_lthresh: v.FloatOrNone = Field(
-        default=None, description="Smallest valid value, native units (not minmed)."
+        default=None, description="Smallest valid value, electrons/s (not minmed)."
     )
     combine_hthresh: v.FloatOrNone = Field(
-        default=None, description="Values must be below this, native units."
+        default=None, description="Values must be below this, electrons/s (not minmed)."
     )
     combine_grow: v.Count = Field(default=1, description="Growth radius of minmed, pixels.")
     combine_bufsize: v.PositiveOrNone = Field(
@@ -275,19 +279,6 @@ class Settings(BaseModel):
         description="Write cosmic rays into the DQ of no file, of copies, or of the inputs. (ours)",
     )
 
-    _by_keyword: frozenset[str] = PrivateAttr(default=frozenset())
-
-    @property
-    def given_by_keyword(self) -> frozenset[str]:
-        """Names given by keyword, noted only with ``mdriztab``: its table ranks below them."""
-        return self._by_keyword
-
-    def with_keywords(self, names: frozenset[str]) -> Settings:
-        """The same settings, with the names that were given by assignment or keyword."""
-        noted = self.model_copy()
-        noted._by_keyword = names  # noqa: SLF001  (of this class)
-        return noted
-
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
         """Refuse values that exclude each other."""
@@ -295,6 +286,30 @@ class Settings(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, wherever they come from."""
+        return isinstance(other, Settings) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each value comes from that is not the default of `Settings`: file, table, argument."""
+        return MappingProxyType(self._sources)
+
+    def from_sources(self, sources: Mapping[str, str]) -> Settings:
+        """Return the same values, remembering where they come from.
+
+        Parameters
+        ----------
+        sources : mapping of str to str
+            By parameter name, added to those that are known.
+        """
+        copy = self.model_copy()
+        copy._sources = {**self._sources, **sources}  # noqa: SLF001  (a copy of our own)
+        return copy
 
     def canonical_json(self) -> str:
         """Write everything that decides the products as one text, the same for equal settings."""

@@ -17,7 +17,10 @@ MAX_FUNCTION_LINES = 80
 MAX_FILE_LINES = 500
 
 BASE = {"mosaic.errors", "mosaic.types"}
-PARAMETERS = {"mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"}
+PARAMETERS = {
+    *("mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"),
+    *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
+}
 SCIENCE = {"mosaic.kernels", "mosaic.geometry", "mosaic.exposure", "mosaic.steps"}
 OUTPUT = {"mosaic.headers", "mosaic.products"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,6 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.settings": BASE | {"mosaic.values"},
     "mosaic.parameters": BASE | {"mosaic.values", "mosaic.configfile", "mosaic.settings"},
     "mosaic.options": BASE | {"mosaic.values", "mosaic.parameters"},
+    "mosaic.provenance": BASE | {"mosaic.settings"},
+    "mosaic.runlog": BASE,
+    "mosaic.summary": BASE | {"mosaic.values"},
     "mosaic.kernels": BASE,
     "mosaic.geometry": BASE | {"mosaic.kernels", "mosaic.settings"},
     "mosaic.exposure": BASE | PARAMETERS | {"mosaic.geometry", "mosaic.kernels"},
@@ -45,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SCIENCE
     | OUTPUT
     | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
-    "mosaic.compat": BASE | PARAMETERS | {"mosaic.pipeline"},
+    "mosaic.compat": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph", "mosaic.pipeline"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
@@ -60,6 +66,7 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options"},
     "matplotlib": {"mosaic.quality"},
     "stwcs": {"mosaic.headers"},
+    "configobj": {"mosaic.configfile"},
 }
 NEVER_IMPORTED = {"drizzlepac", "drizzle", "photutils", "stsci", "fitsblender"}
 

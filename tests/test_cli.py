@@ -22,14 +22,18 @@ from typer.testing import CliRunner
 
 from mosaic.cli import app
 from mosaic.cli.drizzle import parse_request
-from mosaic.cli.logfile import log_path, logging_to
+from mosaic.cli.logfile import logging_to
 from mosaic.cli.progress import Display, LiveProgress
-from mosaic.cli.report import format_rows, format_timings
 from mosaic.cli.simulate import parse_shape, simulate_command
+from mosaic.compat.runastrodriz import PipelineReport
+from mosaic.configfile import read_config
 from mosaic.errors import BudgetError, MissingFileError, ParameterError
 from mosaic.graph.progress import PhaseTotal, TaskRecord
+from mosaic.parameters import load_settings
+from mosaic.runlog import log_path
 from mosaic.settings import Settings
 from mosaic.simulate.params import SimulateParams
+from mosaic.summary import format_rows, format_timings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCIENTIFIC = (
@@ -294,6 +298,46 @@ def test_parameters_lists_every_name_with_its_default() -> None:
     assert [line.split()[0] for line in lines] == list(Settings.model_fields)
     (line,) = runner.invoke(app, ["parameters", "combine_nsigma"]).stdout.splitlines()
     assert line.split()[1:3] == ["4", "3"]
+
+
+@pytest.mark.parametrize("name", ["saved.toml", "saved.cfg"])
+def test_parameters_are_saved_with_those_of_a_file(tmp_path: Path, name: str) -> None:
+    config, saved = tmp_path / "run.cfg", tmp_path / name
+    config.write_text("input = '*_flc.fits'\noutput = m51\nskyclip = 3\n", encoding="utf-8")
+    arguments = ["parameters", "-c", str(config), "-p", "final_rot=12.5", "--save", str(saved)]
+    done = runner.invoke(app, arguments)
+    assert (done.exit_code, done.stdout.strip()) == (0, str(saved))
+    file = read_config(saved)
+    assert (file.inputs, file.output) == (("*_flc.fits",), "m51")
+    settings = load_settings(saved)
+    assert (settings.skyclip, settings.final_rot, settings.final_wcs) == (3, 12.5, True)
+    assert runner.invoke(app, [*arguments, "-p", "skyclip=x"]).exit_code == 2
+
+
+def test_a_drizzlepac_file_may_leave_the_output_to_the_inputs(tmp_path: Path) -> None:
+    config = tmp_path / "astrodrizzle.cfg"
+    config.write_text('input = "*_flc.fits"\noutput = ""\n', encoding="utf-8")
+    options = dict.fromkeys(("cores", "memory", "tile", "scheduler", "on_error"))
+    assert parse_request([], "", config, [], **options).output == ""
+    with pytest.raises(ParameterError, match="no output is given"):
+        parse_request(["x.fits"], "", None, [], **options)
+
+
+def test_runastrodriz_passes_its_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, object]] = []
+
+    def fake(name: str, **arguments: object) -> PipelineReport:
+        calls.append({"name": name} | arguments)
+        return PipelineReport((Path("p_drc.fits"),), Path("p.tra"), None)
+
+    monkeypatch.setattr("mosaic.compat.runastrodriz.process", fake)
+    done = runner.invoke(app, ["runastrodriz", "x_asn.fits", "work", "-f", "-b", "-g", "-m", "-n", "2"])
+    assert (done.exit_code, done.stdout.split()) == (0, ["p_drc.fits", "p.tra"])
+    assert calls == [
+        {"name": "x_asn.fits", "force": True, "newpath": "work", "num_cores": 2, "inmemory": False,
+         "headerlets": False, "align_to_gaia": False, "force_alignment": False, "do_verify_guiding": False,
+         "debug": False, "make_manifest": True}
+    ]  # fmt: skip
 
 
 def test_simulate_passes_only_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,12 +258,15 @@ def test_inputs_that_cannot_be_replaced_stop_the_run_before_it_begins(inputs: li
         _run(inputs, dq_update="inplace", updatewcs=True)
 
 
+SINGLES = ("_single_sci.fits", "_single_wht.fits")
+
+
 def test_compressed_separate_products_hold_the_same_pixels(inputs: list[Path]) -> None:
     steps = {"driz_separate": True, "median": True, "clean": False}
     plain = {path.name: path for path in _run(inputs, "p", **steps).products}
-    singles = {name: fits.getdata(path) for name, path in plain.items() if "_single_" in name}
+    singles = {name: fits.getdata(path) for name, path in plain.items() if name.endswith(SINGLES)}
     for path in _run(inputs, "c", driz_sep_compress=True, **steps).products:
-        if "_single_" in path.name:
+        if path.name.endswith(SINGLES):
             with fits.open(path) as hdul:
                 assert isinstance(hdul[1], fits.CompImageHDU)
                 np.testing.assert_array_equal(hdul[1].data, singles.pop(path.name))

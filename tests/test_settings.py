@@ -372,7 +372,7 @@ def test_a_drizzlepac_file_is_read_with_sections_comments_quotes_and_blanks(tmp_
     file = tmp_path / "astrodrizzle.cfg"
     file.write_text(CFG.replace("driz_sep_outnx = 99 ; 1\n", ""), encoding="utf-8")
     config = read_config(file)
-    assert (config.inputs, config.output, config.problems) == ("*flt.fits", "", ())
+    assert (config.inputs, config.output, config.problems) == (("*flt.fits",), "", ())
     settings = load_settings(file)
     assert settings == Settings(
         runfile="my run.log", stepsize=10, clean=False, skyuser="@sky#1.txt", combine_nsigma=(5.0, 4.0),
@@ -391,7 +391,8 @@ def test_tables_of_toml_only_group(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert load_settings(flat) == load_settings(grouped) == Settings(build=True, final_bits="96")
-    assert read_config(flat).inputs == read_config(grouped).inputs == "a.fits,b.fits"
+    assert read_config(flat).inputs == ("a.fits", "b.fits")
+    assert read_config(grouped).inputs == ("a.fits,b.fits",)
 
 
 @pytest.mark.parametrize(

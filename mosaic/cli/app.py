@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mosaic.cli import blendheaders, drizzle, parameters, simulate, warmup
+from mosaic.cli import blendheaders, drizzle, parameters, runastrodriz, simulate, warmup
 from mosaic.cli.failure import install_excepthook
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("drizzle")(drizzle.drizzle_command)
 app.command("plan")(drizzle.plan_command)
 app.command("parameters")(parameters.parameters_command)
+app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("simulate")(simulate.simulate_command)
 app.command("blendheaders")(blendheaders.blendheaders_command)
 app.command("warmup")(warmup.warmup_command)

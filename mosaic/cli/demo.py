@@ -75,7 +75,7 @@ def _drizzle(
     from mosaic import pipeline
     from mosaic.cli.logfile import logging_to
     from mosaic.cli.progress import LiveProgress, choose_display
-    from mosaic.cli.report import format_rows, format_summary
+    from mosaic.summary import format_rows, format_summary
 
     report = pipeline.plan(inputs, root, options=options, settings=settings)
     typer.echo("\n" + format_rows(report.as_rows()) + "\n")

@@ -95,7 +95,7 @@ def parse_request(
         problems.append(str(error))
     if config is not None and not problems:
         file = read_config(config)
-        inputs = inputs or ([file.inputs] if file.inputs else [])
+        inputs = inputs or file.inputs
         output = output or file.output
     if options["cores"] is None and settings is not None:
         options["cores"] = settings.num_cores
@@ -105,7 +105,10 @@ def parse_request(
         problems.append(str(error))
     if not inputs:
         problems.append("no INPUT is given")
-    if not output and not any("_asn" in name.lower() or "_asc" in name.lower() for name in inputs):
+    # A DrizzlePac file may leave the output blank: the inputs name the product then, as there.
+    is_named = config is not None and config.suffix.lower() == ".cfg"
+    is_named |= any("_asn" in name.lower() or "_asc" in name.lower() for name in inputs)
+    if not output and not is_named:
         problems.append("no output is given: add -o ROOT (an association table names its product)")
     if problems or settings is None:
         raise ParameterError("; ".join(problems))
@@ -175,7 +178,7 @@ def plan_command(
             on_error=on_error,
         )
         from mosaic import pipeline
-        from mosaic.cli.report import format_rows
+        from mosaic.summary import format_rows
 
         report = pipeline.plan(
             request.inputs, request.output, options=request.options, settings=request.settings
@@ -187,7 +190,7 @@ def _run(request: Request, *, quiet: bool) -> None:
     """Carry out a request with progress on stderr, products on stdout and a log file."""
     from mosaic.cli.logfile import SHOWN, logging_to
     from mosaic.cli.progress import LiveProgress, choose_display
-    from mosaic.cli.report import format_summary
+    from mosaic.summary import format_summary
 
     progress = LiveProgress(choose_display(quiet=quiet))
     with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:

@@ -6,14 +6,13 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
-LOGGER_NAME = "mosaic"
+from mosaic.runlog import LOGGER_NAME, log_path, open_log
+
 SHOWN = "is_shown"
 """Name of the extra that keeps a record from the screen."""
-_FORMAT = "[%(levelname)-8s] %(message)s"
 
 
 class ConsoleHandler(logging.Handler):
@@ -42,13 +41,6 @@ class ConsoleHandler(logging.Handler):
         )
 
 
-def log_path(runfile: str) -> Path | None:
-    """Path of the log file; ``.log`` is added when absent, blank means none."""
-    if not runfile:
-        return None
-    return Path(runfile if runfile.endswith(".log") else f"{runfile}.log")
-
-
 @contextmanager
 def logging_to(runfile: str, console: Console, *, quiet: bool) -> Iterator[logging.Logger]:
     """Send INFO and above to the log file, and WARNING and above to the screen, while the context lasts.
@@ -63,7 +55,7 @@ def logging_to(runfile: str, console: Console, *, quiet: bool) -> Iterator[loggi
         Show errors only on the screen; the file is complete.
     """
     screen = ConsoleHandler(console, logging.ERROR if quiet else logging.WARNING)
-    file_handlers = _open_file(log_path(runfile))
+    file_handlers = open_log(log_path(runfile))
     handlers = [screen, *file_handlers]
     logger = logging.getLogger(LOGGER_NAME)
     warning_logger = logging.getLogger("py.warnings")
@@ -84,16 +76,6 @@ def logging_to(runfile: str, console: Console, *, quiet: bool) -> Iterator[loggi
         logger.setLevel(level)
         if is_capturing:
             logging.captureWarnings(capture=False)
-
-
-def _open_file(path: Path | None) -> list[logging.Handler]:
-    """Open the log file for appending; no path, no handler."""
-    if path is None:
-        return []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    return [handler]
 
 
 def _add(logger: logging.Logger, handlers: list[logging.Handler]) -> None:

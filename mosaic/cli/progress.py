@@ -21,8 +21,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from mosaic.cli.logfile import LOGGER_NAME
 from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
+from mosaic.runlog import LOGGER_NAME
 from mosaic.values import format_memory
 
 
@@ -46,6 +46,7 @@ PHASE_NAMES: Final = {
     "static_mask": PhaseName("Static mask", "detectors"),
     "sky": PhaseName("Subtract sky", "chips"),
     "weights": PhaseName("Weights", "tiles"),
+    "single": PhaseName("Separate drizzle", "tiles"),
     "median": PhaseName("Separate drizzle, median", "tiles"),
     "cosmic_rays": PhaseName("Blot, cosmic rays", "chips"),
     "final": PhaseName("Final drizzle", "tiles"),

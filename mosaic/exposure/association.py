@@ -45,13 +45,15 @@ def is_association(name: str) -> bool:
     return any(mark in name.rpartition("/")[2].lower() for mark in _MARKS)
 
 
-def read_association(path: str) -> Association:
+def read_association(path: str, *, allows_pairs: bool = False) -> Association:
     """Read an association table and find the files of its exposures.
 
     Parameters
     ----------
     path : str
         File or URL of the table; members are looked for beside it, then in the working directory.
+    allows_pairs : bool
+        Accept members of which both an flt and an flc file exist; the first found is the file.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def read_association(path: str) -> Association:
     folders = [path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")]
     if not is_remote(path):
         folders.append(".")
-    if not is_checked:
+    if not is_checked and not allows_pairs:
         _refuse_pairs(path, folders, members)
     base = path.rpartition("/")[2].lower()
     table_root = base[: min(base.find(mark) for mark in _MARKS if mark in base)]

@@ -68,6 +68,10 @@ class CatalogueSettings(InstrumentSettings, Protocol):
     def final_wht_type(self) -> str:
         """EXP, ERR or IVM."""
 
+    @property
+    def peer_compat(self) -> bool:
+        """Whether exposures keep the order in which they are given, as DrizzlePac has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
@@ -86,7 +90,7 @@ class Catalogue:
     """What the inputs amount to."""
 
     exposures: tuple[Exposure, ...]
-    """Usable exposures, sorted by (EXPSTART, root name)."""
+    """Usable exposures, sorted by (EXPSTART, root name), or as given with `peer_compat`."""
     rejected: tuple[ExposureError, ...]
     """Why the other inputs were set aside."""
     notes: tuple[str, ...] = ()
@@ -137,7 +141,8 @@ def read_catalogue(
         rejected += content.rejected
         notes += content.notes
     _refuse_same_names(exposures)
-    exposures.sort(key=lambda exposure: (exposure.expstart_mjd, exposure.rootname))
+    if not settings.peer_compat:
+        exposures.sort(key=lambda exposure: (exposure.expstart_mjd, exposure.rootname))
     followed, misfits = _follow_moving_target(exposures)
     if misfits and on_error == "stop":
         raise misfits[0]
@@ -325,6 +330,8 @@ def _chip(
     group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{sci.shape_yx.ny}x{sci.shape_yx.nx}"
     if origin != (0, 0):
         group += f"_{origin[0]}_{origin[1]}"
+    if settings.peer_compat:
+        group = _peer_static_group(headers, facts, index, sci.shape_yx)
     return Chip(
         rootname=headers.exposure,
         path=file.path,
@@ -360,6 +367,16 @@ def _chip(
         low_flat=low_flat,
         full_shape_yx=facts.full_shape_yx,
     )
+
+
+def _peer_static_group(headers: HeaderPair, facts: InstrumentFacts, index: int, shape_yx: ShapeYX) -> str:
+    """Key of DrizzlePac's static masks: shape and one number, which chips of two detectors may share."""
+    number = headers.extver
+    if (headers.instrument, headers.detector) == ("WFC3", "IR"):
+        number = index
+    elif headers.instrument in {"STIS", "NICMOS"}:
+        number = facts.ccdchip
+    return f"{shape_yx.ny}x{shape_yx.nx}_{number}"
 
 
 def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:

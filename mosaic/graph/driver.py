@@ -27,7 +27,7 @@ from mosaic.types import Window
 
 TaskKey = tuple[str, str]
 
-PHASES = ("static", "static_mask", "sky", "weights", "median", "cosmic_rays", "final")
+PHASES = ("static", "static_mask", "sky", "weights", "single", "median", "cosmic_rays", "final")
 """Phases that run as tasks, in order."""
 
 
@@ -129,6 +129,8 @@ def plan_tasks(job: Job) -> dict[str, list[Task]]:
         if settings.median_newmasks:
             tasks["weights"] = [Task("weights", name) for name in tile_tasks(separate)]
         tasks["median"] = [Task("median", name) for name in tile_tasks(separate)]
+    elif job.keeps_singles:
+        tasks["single"] = [Task("single", name) for name in tile_tasks(plan.separate.chips_of_tile)]
     if settings.blot:
         tasks["cosmic_rays"] = [
             Task("cosmic_rays", chip, _median_tiles_of(job, i)) for i, chip in enumerate(chips)
@@ -233,7 +235,7 @@ class Driver:
         self._solve_sky()
         self._run_phases(tasks, ("weights",), done)
         self._solve_weights(tasks)
-        self._run_phases(tasks, ("median", "cosmic_rays", "final"), done)
+        self._run_phases(tasks, ("single", "median", "cosmic_rays", "final"), done)
 
     def _run_phases(
         self, tasks: Mapping[str, Sequence[Task]], phases: Iterable[str], done: set[TaskKey]

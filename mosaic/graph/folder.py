@@ -186,7 +186,7 @@ def _create_plane(job: Job, name: str, dtype: str, fill_value: float) -> None:
 
 
 def _create_intermediates(job: Job) -> None:
-    if job.plan.settings.median:
+    if job.keeps_singles:
         for exposure in job.plan.exposures:
             for kind in ("sci", "wht"):
                 _create_plane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}", "float32", 0.0)

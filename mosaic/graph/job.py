@@ -169,7 +169,12 @@ class Job:
 
     def blot_model(self, index: int) -> MapModel:
         """Map of a chip to the separate frame, as blotting uses it."""
-        return self._model(self.separate, index, PEER_BLOT_STEP if self.plan.settings.stepsize else 0)
+        return self._model(self.separate, index, PEER_BLOT_STEP if self.blots_like_peer else 0)
+
+    @property
+    def blots_like_peer(self) -> bool:
+        """Whether positions in the median come from a coarse table and are rounded to single precision."""
+        return self.plan.settings.stepsize > 0 or self.plan.settings.peer_compat
 
     def _model(self, frame: Frame, index: int, step: int) -> MapModel:
         key = (f"{'final' if frame is self.final else 'separate'}{step}", index)
@@ -194,6 +199,11 @@ class Job:
         margin = reach(frame.drop, self.scale_ratio(frame, index))
         return self.cells(frame, index).window_for(target, margin)
 
+    @property
+    def keeps_singles(self) -> bool:
+        """Whether the separate drizzles are kept as intermediates."""
+        return not self.plan.settings.clean and self.plan.settings.driz_separate
+
     @cached_property
     def product_unit(self) -> ProductUnit:
         """Unit of the final product."""
@@ -209,22 +219,33 @@ class Job:
             s.combine_nsigma,
             s.combine_nlow,
             s.combine_nhigh,
-            s.combine_lthresh,
-            s.combine_hthresh,
+            self._threshold(s.combine_lthresh),
+            self._threshold(s.combine_hthresh),
             s.combine_grow,
             s.combine_maskpt,
             s.median_newmasks,
             0.0 if s.peer_compat else COMPLETE_WEIGHT,
         )
 
+    def _threshold(self, value: float | None) -> float | None:
+        """Limit of valid values, electrons/s; DrizzlePac converts it again for every exposure."""
+        if value is None or not self.plan.settings.peer_compat:
+            return value
+        for exposure in self.plan.exposures:
+            chip = exposure.chips[0]
+            value *= chip.gain if chip.native_unit.startswith("COUNTS") else 1.0
+            value *= chip.exptime_s if chip.is_rate else 1.0
+        return value
+
     def stack_facts(self, exposure: int) -> StackFacts:
         """Numbers of an exposure for the combination."""
         chips = self.plan.exposures[exposure].chips
+        skies = [self.sky[chip.name].background for chip in chips]
         return StackFacts(
             self.mean_weights[exposure],
             float(np.mean([chip.read_noise_e**2 for chip in chips])),
             exposure_background(
-                [self.sky[chip.name].background for chip in chips],
+                skies,
                 [chip.to_electrons for chip in chips],
                 peer_compat=self.plan.settings.peer_compat,
             )

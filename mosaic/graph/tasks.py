@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,10 +17,10 @@ import psutil
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits
-from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_science
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.singles import STACK_CACHE, Stack
@@ -39,21 +38,6 @@ _NO_PIXELS = np.empty(0, dtype=np.float32)
 
 STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a task reports besides its time and memory."""
-
-    bytes_read: int = 0
-    bytes_written: int = 0
-    checksums: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def wrote(self, name: str, crc: str, n_bytes: int) -> None:
-        """Note a verified chunk."""
-        self.checksums[name] = crc
-        self.bytes_written += n_bytes
 
 
 def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
@@ -102,17 +86,13 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     return record
 
 
-def _whole(chip: Chip) -> Window:
-    return Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
-
-
 def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     """Phase ``static``: low pixels of one chip, and how many of its pixels are of use."""
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     settings = job.plan.settings
-    sci = read_science(chip, _whole(chip))
-    flags = job.flags(index, _whole(chip), job.final.good_bits)
+    sci = read_science(chip, whole_window(chip))
+    flags = job.flags(index, whole_window(chip), job.final.good_bits)
     n_usable, n_not_finite = select_usable(sci, *flags, NO_MASK, 0, _NO_PIXELS)
     outcome = Outcome(bytes_read=sci.nbytes + sci.size * 2)
     outcome.facts = {"n_usable": int(n_usable), "n_not_finite": int(n_not_finite)}
@@ -142,7 +122,7 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     s = job.plan.settings
-    window = _whole(chip)
+    window = whole_window(chip)
     sci = read_science(chip, window)
     is_static = s.static and s.use_static
     static = (
@@ -243,7 +223,7 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         grouped = {i: grouped.get(i, []) for i in range(len(job.plan.exposures))}
     outcome = Outcome()
     result = np.empty(target.shape_yx, dtype=np.float32)
-    singles = _SingleStore(job, target) if keeps_singles(job) else None
+    singles = _SingleStore(job, target) if job.keeps_singles else None
     held = STACK_CACHE.take((job.plan.digest, task))
     rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
     for strip in _strips(target, rows):
@@ -259,6 +239,21 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     outcome.wrote("median", crc, result.nbytes)
     if singles is not None:
         singles.write(outcome)
+    return outcome
+
+
+def make_singles(job: Job, task: str, limits: TaskLimits) -> Outcome:
+    """Phase ``single``: drizzle every exposure alone onto one tile, where no median is made of them."""
+    layer = job.separate.layer
+    tile = tile_of(task)
+    target = layer.window(tile)
+    grouped = _exposures_of(job, layer.chips_of_tile[tile])
+    outcome = Outcome()
+    singles = _SingleStore(job, target)
+    for strip in _strips(target, _rows_of_strip(job, len(grouped), limits)):
+        stack = drizzle_stack(job, list(grouped.values()), strip, limits)
+        singles.add(strip, list(grouped), *stack)
+    singles.write(outcome)
     return outcome
 
 
@@ -295,11 +290,6 @@ def _inside(outer: Window, inner: Window) -> tuple[slice, slice]:
     )
 
 
-def keeps_singles(job: Job) -> bool:
-    """Whether the separate drizzles are kept as intermediates."""
-    return not job.plan.settings.clean and job.plan.settings.driz_separate
-
-
 class _SingleStore:
     """Separate drizzles of one tile on their way to the intermediates; memory grows with the exposures."""
 
@@ -333,8 +323,8 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
-    for band in _strips(_whole(chip), MASK_BAND_ROWS):
-        grown = _grown(band, params.halo, _whole(chip))
+    for band in _strips(whole_window(chip), MASK_BAND_ROWS):
+        grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
         if s.driz_cr:
@@ -379,7 +369,7 @@ def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
         job.blot_model(index),
         (rows.y0, rows.y1, rows.x0, rows.x1),
         chip.exptime_s / float(np.float32(ratio * ratio)),
-        s.stepsize > 0,
+        job.blots_like_peer,
         s.blot_sinscl,
         out,
     )
@@ -490,6 +480,7 @@ _PHASES: dict[str, Callable[[Job, str, TaskLimits], Outcome]] = {
     "static_mask": merge_static,
     "sky": find_sky,
     "weights": weigh_tile,
+    "single": make_singles,
     "median": make_median,
     "cosmic_rays": find_cosmic_rays,
     "final": drizzle_final,

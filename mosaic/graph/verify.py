@@ -26,7 +26,7 @@ def locate_chunk(job: Job, record: TaskRecord, name: str) -> tuple[zarr.Array, t
         rows = slice(int(rest), int(rest) + MASK_BAND_ROWS)
         where = "intermediates.zarr/blt" if kind == "blt" else "masks.zarr/cosmic_rays"
         return open_array(store, f"{where}/{record.task}"), (rows, slice(None))
-    if record.phase == "median":
+    if record.phase in {"single", "median"}:
         window = job.plan.separate.window(tile_of(record.task))
         where = "median.zarr/median" if kind == "median" else f"intermediates.zarr/{name}"
         return open_array(store, where), window.slices

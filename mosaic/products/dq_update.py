@@ -29,7 +29,8 @@ from mosaic.types import BoolArray, Window
 _BAND_BYTES = 16 * 2**20
 _MAX_BITS = 0xFFFF
 _STORED = {8: ">u1", 16: ">u2", 32: ">u4"}
-_SKY_COMMENT = "Sky value computed by AstroDrizzle"
+SKY_COMMENT = "Sky value computed by AstroDrizzle"
+"""Comment of MDRIZSKY."""
 
 
 class MaskSource(Protocol):
@@ -205,7 +206,7 @@ def _write_unit(out: PartialFile, file: BinaryIO, unit: _Unit, crmask: MaskSourc
     """Write one HDU; checksums that were there are made true again."""
     header = _read(file, unit.header_at, unit.data_at - unit.header_at)
     if unit.sky is not None:
-        header = _set_card(header, "MDRIZSKY", float(unit.sky), _SKY_COMMENT)
+        header = _set_card(header, "MDRIZSKY", float(unit.sky), SKY_COMMENT)
     if unit.has_sums:
         header = _set_card(header, "DATASUM", "0", "data unit checksum")
         header = _set_card(header, "CHECKSUM", "0" * 16, "HDU checksum")

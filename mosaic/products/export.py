@@ -11,7 +11,6 @@ from astropy.io import fits
 
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.exposure.units import separate_bunit
-from mosaic.exposure.weights import exposure_scale
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.tasks import total_exptime
 from mosaic.headers.product import (
@@ -31,6 +30,7 @@ from mosaic.products.compressed import write_compressed_image
 from mosaic.products.fits import Plane, write_image, write_products
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
 from mosaic.products.planes import MaskPlane, StoredPlane, TiledPlane
+from mosaic.products.weightmaps import weight_images, weight_scale
 from mosaic.types import FloatArray, ShapeYX
 
 
@@ -114,20 +114,13 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
     for exposure in exposures:
         sources = _header_sources(job, exposure)
         for chip in exposure.chips:
-            ratio = frame.layer.grid.scale_arcsec / chip.idcscale_arcsec
-            if final and settings.final_wht_type != "EXP":
-                scale = ratio**-4 * (chip.exptime_s**2 if settings.final_wht_type == "IVM" else 1.0)
-            else:
-                scale = exposure_scale(
-                    chip.exptime_s, settings.final_wt_scl if final else settings.driz_sep_wt_scl
-                )
             names = ExposureNames(exposure.rootname)
             facts.append(
                 ChipFacts(
                     source=sources[chip.extver],
                     data=f"{exposure.filename}[sci,{chip.extver}]",
                     exptime_s=chip.exptime_s,
-                    weight_scale=scale,
+                    weight_scale=weight_scale(job, chip, final=final),
                     kernel=frame.drop.kernel,
                     pixfrac=frame.drop.pixfrac,
                     fill_value=settings.final_fillval if final else settings.driz_sep_fillval,
@@ -162,7 +155,7 @@ def export_intermediates(job: Job, names: ProductNames) -> list[Path]:
     settings = job.plan.settings
     written = [write_image(names.path(name), *image) for name, *image in _intermediates(job, names)]
     write_single = write_compressed_image if settings.driz_sep_compress else write_image
-    for exposure in job.plan.exposures if settings.median else ():
+    for exposure in job.plan.exposures if job.keeps_singles else ():
         for name, header, plane in _single_images(job, names, exposure):
             written.append(write_single(names.path(name), header, plane))
     return written
@@ -178,6 +171,7 @@ def _intermediates(job: Job, names: ProductNames) -> Iterator[tuple[str, fits.He
             number = chip.ccdchip if chip.instrument == "NICMOS" else chip.extver
             name = names.static_mask(shape, number, _mask_group(job, chip))
             yield name, mask_header(name), MaskPlane(job, f"static/{group}", "int16")
+    yield from weight_images(job)
     if settings.median:
         facts = _separate_facts(job, names, plan.exposures, total_exptime(job))
         yield (

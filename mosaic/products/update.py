@@ -15,7 +15,7 @@ from mosaic.exposure.storage import open_fits
 from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
 from mosaic.graph.tasks import blot_band
-from mosaic.products.dq_update import DqBits, write_dq_update
+from mosaic.products.dq_update import SKY_COMMENT, DqBits, write_dq_update
 from mosaic.products.naming import ExposureNames, ProductNames
 from mosaic.steps.cosmic_rays import blot_level, blot_to_native
 from mosaic.types import BoolArray, Window
@@ -37,6 +37,8 @@ def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
         with open_fits(exposure.chips[0].sci.path) as hdul:
             for chip in exposure.chips:
                 _clean_chip(job, chip, hdul)
+                sky = job.sky[chip.name].background
+                hdul[chip.hdu_index].header["MDRIZSKY"] = (sky, SKY_COMMENT)
             if exposure.is_imset:
                 _keep_only(hdul, exposure)
             try:
@@ -100,7 +102,8 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
     bits = DqBits(int(settings.crbit), resolve_mask(settings.resetbits, "resetbits"))
 
     def cosmic_rays(chip: Chip, window: Window) -> BoolArray:
-        if not settings.driz_cr:
+        # The system replaced flags its inputs while it makes the product: no product, no flags.
+        if not settings.driz_cr or (settings.peer_compat and not settings.driz_combine):
             return np.zeros(window.shape_yx, dtype=np.bool_)
         return read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", window)
 

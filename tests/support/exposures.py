@@ -40,9 +40,8 @@ def default_settings(**changes: Any) -> SimpleNamespace:
     names = dict.fromkeys(
         ("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group", "wcskey"), ""
     )
-    return SimpleNamespace(
-        **{**names, "coeffs": True, "final_wht_type": "EXP", "peer_compat": False, **changes}
-    )
+    others = {"coeffs": True, "final_wht_type": "EXP", "peer_compat": False}
+    return SimpleNamespace(**{**names, **others, **changes})
 
 
 def write_exposure(path: Path, **changes: Any) -> Path:
