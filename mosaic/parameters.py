@@ -30,9 +30,6 @@ _UNAVAILABLE: Final = (
     "wcskey",
     "restore",
     "overwrite",
-    "skymask_cat",
-    "skyfile",
-    "skyuser",
     "driz_sep_compress",
 )
 """Parameters whose values other than blank or false are refused, so that none is ignored in silence."""
@@ -94,8 +91,6 @@ def refuse_unavailable(settings: Settings) -> None:
         Naming every one of them: none is ever ignored in silence.
     """
     wanted = [name for name in _UNAVAILABLE if getattr(settings, name)]
-    if settings.skymethod not in {"localmin", "globalmin"}:
-        wanted.append("skymethod")
     if wanted:
         given = ", ".join(f"{name}={getattr(settings, name)!r}" for name in wanted)
         raise ParameterError(f"{given}: not available in this version; leave the default")

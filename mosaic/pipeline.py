@@ -35,6 +35,7 @@ STEP_OF_PHASE = {
     "static": "Static Mask",
     "static_mask": "Static Mask",
     "sky": "Subtract Sky",
+    "sky_overlaps": "Subtract Sky",
     "weights": "Separate Drizzle",
     "median": "Create Median",
     "cosmic_rays": "Blot and Driz_CR",
@@ -215,7 +216,8 @@ def _drizzle_catalogue(
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - start)
         with _open_backend(options, budget, job, observer) as backend:
-            Driver(job, backend, budget.limits, clock).run(tasks, done)
+            driver = Driver(job, backend, budget.limits, clock)
+            driver.run(tasks, done)
         finishing = time.perf_counter()
         products = export_products(job, names, min(4, budget.n_exports)) if made.settings.driz_combine else []
         if not made.settings.clean:
@@ -234,7 +236,7 @@ def _drizzle_catalogue(
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes),
+        (*catalogue.notes, *notes, *driver.warnings),
     )
 
 

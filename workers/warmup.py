@@ -22,6 +22,7 @@ from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
 from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
+from mosaic.kernels.sky_pixels import blank_masked, collect_finite
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack
 from mosaic.steps.statistics import image_statistics
@@ -166,7 +167,9 @@ def _warm_prepare() -> int:
     select_usable(_plane(), flags, np.uint16(1), none, 0, np.empty(_NY * _NX, dtype=np.float32))
     finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
-    return 3
+    blank_masked(_plane(), flags, np.uint16(1), none, none, value)
+    collect_finite(value, 0, np.array([[0, 0, _NX]]), np.empty(_NX, dtype=np.float32))
+    return 5
 
 
 def _warm_cosmic_rays() -> int:

@@ -45,6 +45,7 @@ PHASE_NAMES: Final = {
     "static": PhaseName("Pixel statistics", "chips"),
     "static_mask": PhaseName("Static mask", "detectors"),
     "sky": PhaseName("Subtract sky", "chips"),
+    "sky_overlaps": PhaseName("Match sky", "chips"),
     "weights": PhaseName("Weights", "tiles"),
     "median": PhaseName("Separate drizzle, median", "tiles"),
     "cosmic_rays": PhaseName("Blot, cosmic rays", "chips"),

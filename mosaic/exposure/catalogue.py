@@ -31,8 +31,10 @@ from mosaic.exposure.inputs import InputFile, expand_inputs, root_name
 from mosaic.exposure.instruments import HeaderPair, InstrumentFacts, Overrides, instrument_facts
 from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, resolve_overrides
 from mosaic.exposure.model import Chip, DataBlock, Exposure
+from mosaic.exposure.sky_masks import give_sky_masks
 from mosaic.exposure.staging import plain_path
 from mosaic.exposure.storage import is_remote, open_stream, size_and_tag
+from mosaic.exposure.user_sky import SkySettings, give_user_sky, keyword_sky
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import ShapeYX
 
@@ -41,7 +43,7 @@ _RESTORE: Final = "fetch the file again or remove it from the list"
 _FILTER_KEYS: Final = ("FILTER", "FILTER1", "FILTER2")
 
 
-class CatalogueSettings(InstrumentSettings, Protocol):
+class CatalogueSettings(InstrumentSettings, SkySettings, Protocol):
     """The settings that the catalogue reads."""
 
     @property
@@ -82,7 +84,8 @@ def read_catalogue(
     inputs : sequence of str
         Files, globs, comma lists, @lists, directories, association tables.
     settings : CatalogueSettings
-        Parameters; only instrument values, `group`, `coeffs` and `final_wht_type` are used.
+        Parameters; only instrument values, `group`, `coeffs`, `final_wht_type` and those that name files or
+        keywords of the sky are used.
     on_error : {"stop", "skip"}
         "skip": unusable inputs are returned in `rejected`, as if they had never been listed.
     staging_dir : Path, optional
@@ -116,7 +119,13 @@ def read_catalogue(
     followed, misfits = _follow_moving_target(exposures)
     if misfits and on_error == "stop":
         raise misfits[0]
-    return Catalogue(tuple(followed), (*rejected, *misfits), tuple(notes))
+    grouped = bool(str(settings.group or "").strip())
+    given, without_sky, sky_notes = give_user_sky(followed, settings, on_error=on_error, grouped=grouped)
+    masked, without_mask, mask_notes = give_sky_masks(
+        given, settings, on_error=on_error, staging_dir=staging_dir
+    )
+    set_aside = (*rejected, *misfits, *without_sky, *without_mask)
+    return Catalogue(tuple(masked), set_aside, (*notes, *sky_notes, *mask_notes))
 
 
 def read_exposure(
@@ -284,6 +293,7 @@ def _chip(
         mdrizsky=header_number(header, "MDRIZSKY"),
         static_group=group,
         atod_gain=facts.atod_gain,
+        user_sky=keyword_sky(headers, settings),
     )
 
 

@@ -33,6 +33,18 @@ class DataBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SkyLevel:
+    """Sky of one chip, native units."""
+
+    subtracted: float | None
+    """Value taken off the pixels before drizzling; None when nothing is taken off."""
+    background: float
+    """Value used as background in noise models."""
+    recorded: float | None
+    """Value for MDRIZSKY of updated copies and products; None leaves their headers as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """One SCI extension with its ERR and DQ."""
 
@@ -88,6 +100,10 @@ class Chip:
     """Key of the static-mask group: instrument, detector, chip, shape and (if not 0, 0) subarray origin."""
     atod_gain: float = 1.0
     """Gain of the read-out, electrons per DN (mean of the amplifiers)."""
+    user_sky: SkyLevel | None = None
+    """Sky that the user gave (``skyfile``, ``skyuser``); None when it is to be measured."""
+    sky_mask: DataBlock | None = None
+    """Mask of the user for the sky, non-zero = good (``skymask_cat``), if any."""
 
     @property
     def name(self) -> str:

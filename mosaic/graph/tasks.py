@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,21 +16,20 @@ import psutil
 
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
-from mosaic.exposure.dq import parse_bits
-from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_dq, read_science
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.singles import STACK_CACHE, Stack
-from mosaic.graph.store import MASK_BAND_ROWS, NO_MASK, open_array, read_packed, write_chunk, write_mask_rows
+from mosaic.graph.sky_tasks import find_overlap_sky, find_sky
+from mosaic.graph.store import MASK_BAND_ROWS, NO_MASK, open_array, write_chunk, write_mask_rows
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.prepare import select_usable
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
-from mosaic.steps.sky import SkyStatistic, measure_sky
 from mosaic.steps.static_mask import find_low_pixels
 from mosaic.types import FloatArray, Window
 
@@ -39,21 +37,6 @@ _NO_PIXELS = np.empty(0, dtype=np.float32)
 
 STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a task reports besides its time and memory."""
-
-    bytes_read: int = 0
-    bytes_written: int = 0
-    checksums: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def wrote(self, name: str, crc: str, n_bytes: int) -> None:
-        """Note a verified chunk."""
-        self.checksums[name] = crc
-        self.bytes_written += n_bytes
 
 
 def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
@@ -102,17 +85,13 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     return record
 
 
-def _whole(chip: Chip) -> Window:
-    return Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
-
-
 def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     """Phase ``static``: low pixels of one chip, and how many of its pixels are of use."""
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     settings = job.plan.settings
-    sci = read_science(chip, _whole(chip))
-    flags = read_dq(chip, _whole(chip))
+    sci = read_science(chip, whole_window(chip))
+    flags = read_dq(chip, whole_window(chip))
     n_usable, n_not_finite = select_usable(
         sci, flags, job.bad_bits(job.final.good_bits), NO_MASK, 0, _NO_PIXELS
     )
@@ -137,26 +116,6 @@ def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     outcome.wrote("static", crc, merged.nbytes)
     outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
     return outcome
-
-
-def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
-    """Phase ``sky``: the sky of one chip."""
-    index = job.chip_index[task]
-    chip = job.plan.chips[index]
-    s = job.plan.settings
-    window = _whole(chip)
-    sci = read_science(chip, window)
-    is_static = s.static and s.use_static
-    static = (
-        read_packed(job.store, f"static/{job.group_of_chip[index]}", window).packed if is_static else NO_MASK
-    )
-    usable = np.empty(sci.size, dtype=np.float32)
-    n_usable, _ = select_usable(
-        sci, read_dq(chip, window), job.bad_bits(parse_bits(s.sky_bits)), static, 0, usable
-    )
-    how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
-    value = measure_sky(usable[:n_usable], how)
-    return Outcome(bytes_read=sci.nbytes + sci.size * 2, facts={"chip": chip.name, "sky": value})
 
 
 def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
@@ -336,8 +295,8 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
-    for band in _strips(_whole(chip), MASK_BAND_ROWS):
-        grown = _grown(band, params.halo, _whole(chip))
+    for band in _strips(whole_window(chip), MASK_BAND_ROWS):
+        grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
         if s.driz_cr:
@@ -490,6 +449,7 @@ _PHASES: dict[str, Callable[[Job, str, TaskLimits], Outcome]] = {
     "static": find_static,
     "static_mask": merge_static,
     "sky": find_sky,
+    "sky_overlaps": find_overlap_sky,
     "weights": weigh_tile,
     "median": make_median,
     "cosmic_rays": find_cosmic_rays,

@@ -146,7 +146,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             chip.hdu_index,
             places.get(("ERR", chip.extver)),
             places.get(("DQ", chip.extver)),
-            job.sky[chip.name].background,
+            job.sky[chip.name].recorded,
         )
         for chip in exposure.chips
     }

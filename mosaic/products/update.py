@@ -80,7 +80,8 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
     folder = names.path(f"{names.rootname}_inputs")
     written: list[Path] = []
     for exposure in job.plan.exposures:
-        sky = {chip.extver: job.sky[chip.name].background for chip in exposure.chips}
+        recorded = {chip.extver: job.sky[chip.name].recorded for chip in exposure.chips}
+        sky = {extver: value for extver, value in recorded.items() if value is not None}
         written += write_dq_update(
             exposure, cosmic_rays, bits, mode=settings.dq_update, folder=folder, sky=sky
         )

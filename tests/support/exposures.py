@@ -38,7 +38,8 @@ class ExposureRecipe:
 def default_settings(**changes: Any) -> SimpleNamespace:
     """Parameters as the catalogue sees them when the user gives none."""
     names = dict.fromkeys(("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group"), "")
-    return SimpleNamespace(**{**names, "coeffs": True, "final_wht_type": "EXP", **changes})
+    sky = {"skysub": True, "skyfile": "", "skyuser": "", "skymask_cat": "", "peer_compat": False}
+    return SimpleNamespace(**{**names, **sky, "coeffs": True, "final_wht_type": "EXP", **changes})
 
 
 def write_exposure(path: Path, **changes: Any) -> Path:
