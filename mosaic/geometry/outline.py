@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from astropy.wcs import WCS
 
 from mosaic.errors import WcsError
 from mosaic.geometry.tangent import sky_to_plane
@@ -24,6 +25,8 @@ _CLOSE_PX: Final = 1e-8
 """Position on a chip is found when it moves less than this, pixels."""
 _PEER_CLOSE_PX: Final = 1e-4
 """The same in DrizzlePac."""
+_LOST_PX: Final = 1e6
+"""A step as long as this, or one that is no number, leads nowhere."""
 _MAX_ITERATIONS: Final = 40
 
 
@@ -36,7 +39,7 @@ def to_unit_vectors(ra_deg: DoubleArray, dec_deg: DoubleArray) -> DoubleArray:
 def to_sky(vectors: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Right ascension [0, 360) and declination, degrees, of vectors, shape (n, 3)."""
     x, y, z = vectors.T
-    return np.mod(np.rad2deg(np.arctan2(y, x)), 360.0), np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    return np.mod(np.rad2deg(np.arctan2(y, x)), 360.0), np.rad2deg(np.arctan2(z, np.sqrt(x * x + y * y)))
 
 
 def chip_outline(wcs: ChipWcs, *, peer: bool = False) -> DoubleArray:
@@ -59,9 +62,26 @@ def chip_outline(wcs: ChipWcs, *, peer: bool = False) -> DoubleArray:
     width, height = (ny, nx) if peer else (nx, ny)
     x = np.array([0.0, width, width, 0.0]) - 0.5
     y = np.array([0.0, 0.0, height, height]) - 0.5
-    corners = to_unit_vectors(*wcs.pixel_to_sky(x, y))
+    if peer:
+        focal = np.stack(wcs.distort(x, y), axis=1) + wcs.crpix_xy
+        sky = _linear_wcs(wcs).wcs_pix2world(focal, 1).T
+    else:
+        sky = np.stack(wcs.pixel_to_sky(x, y))
+    corners = to_unit_vectors(sky[0], sky[1])
     is_anticlockwise = np.dot(np.cross(corners[0], corners[1]), corners[2]) > 0.0
     return corners if is_anticlockwise else corners[::-1].copy()
+
+
+def _linear_wcs(wcs: ChipWcs) -> WCS:
+    """Linear part of a model in wcslib, whose rounding decides where DrizzlePac puts a corner of the chip.
+
+    That corner comes back from the sky half-way between two pixels but for rounding at 1e-9 of a pixel, and is
+    then rounded to one of them.
+    """
+    linear = WCS(naxis=2)
+    linear.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    linear.wcs.crpix, linear.wcs.crval, linear.wcs.cd = wcs.crpix_xy, wcs.crval_deg, wcs.cd
+    return linear
 
 
 def bounding_cap(outline: DoubleArray) -> tuple[DoubleArray, float]:
@@ -128,7 +148,9 @@ def _in_order(vertices: DoubleArray) -> DoubleArray:
     return vertices if len(vertices) > 2 else np.empty((0, 3))
 
 
-def sky_to_chip(wcs: ChipWcs, ra_deg: DoubleArray, dec_deg: DoubleArray, *, peer: bool = False) -> DoubleArray:
+def sky_to_chip(
+    wcs: ChipWcs, ra_deg: DoubleArray, dec_deg: DoubleArray, *, peer: bool = False
+) -> DoubleArray:
     """Positions on a chip of sky positions: the distortion inverted by fixed-point iteration.
 
     Parameters
@@ -151,13 +173,19 @@ def sky_to_chip(wcs: ChipWcs, ra_deg: DoubleArray, dec_deg: DoubleArray, *, peer
     WcsError
         When no position is found: the distortion folds over there.
     """
-    plane = sky_to_plane(ra_deg, dec_deg, wcs.crval_deg)
-    target = np.linalg.solve(np.array(wcs.cd), plane)
+    if peer:
+        focal = _linear_wcs(wcs).wcs_world2pix(np.stack([ra_deg, dec_deg], axis=1), 1)
+        target = (focal - wcs.crpix_xy).T
+    else:
+        target = np.linalg.solve(np.array(wcs.cd), sky_to_plane(ra_deg, dec_deg, wcs.crval_deg))
     x, y = target[0] + wcs.crpix_xy[0] - 1.0, target[1] + wcs.crpix_xy[1] - 1.0
     for _ in range(_MAX_ITERATIONS):
         miss_x, miss_y = np.stack(wcs.distort(x, y)) - target
         x, y = x - miss_x, y - miss_y
-        if np.hypot(miss_x, miss_y).max() < (_PEER_CLOSE_PX if peer else _CLOSE_PX):
+        farthest = float(np.hypot(miss_x, miss_y).max())
+        if farthest < (_PEER_CLOSE_PX if peer else _CLOSE_PX):
             return np.stack([x, y], axis=1)
+        if not farthest < _LOST_PX:
+            break
     problem = f"its distortion cannot be inverted near RA {ra_deg[0]:.6f}, Dec {dec_deg[0]:+.6f}"
     raise WcsError(wcs.wcsname or "exposure", problem, "restore its WCS or choose skymethod localmin")

@@ -114,13 +114,15 @@ def overlap_polygons(job: Job, index: int) -> dict[int, DoubleArray]:
     caps = job.outline_caps
     cosine = np.clip(caps[:, :3] @ caps[index, :3], -1.0, 1.0)
     is_near = np.arccos(cosine) <= caps[:, 3] + caps[index, 3]
-    wcs = job.plan.chips[index].wcs
+    wcs, peer = job.plan.chips[index].wcs, job.plan.settings.peer_compat
     polygons: dict[int, DoubleArray] = {}
     for other in np.flatnonzero(is_near & (exposure_of != exposure_of[index])):
         earlier, later = sorted((index, int(other)))
         shared = intersect_outlines(job.outlines[earlier], job.outlines[later])
         if len(shared):
-            polygons[int(other)] = sky_to_chip(wcs, *to_sky(shared), peer=job.plan.settings.peer_compat)
+            # DrizzlePac goes round the other way, which decides how crossings of sides and rows are rounded.
+            ordered = shared[::-1] if peer else shared
+            polygons[int(other)] = sky_to_chip(wcs, *to_sky(ordered), peer=peer)
     return polygons
 
 
