@@ -177,6 +177,9 @@ def give_sky_masks(
     for exposure in exposures:
         found = lines.pop(strip_compression(Path(exposure.path).name), None)
         try:
+            if found is not None and settings.peer_compat:
+                # DrizzlePac gives the masks to the SCI extensions from the first on, whatever was selected.
+                found = replace(found, extensions=(("SCI", None),))
             given.append(exposure if found is None else _masked(exposure, found, folder, staging_dir))
         except ExposureError as error:
             if on_error == "stop":

@@ -75,8 +75,8 @@ def chip_outline(wcs: ChipWcs, *, peer: bool = False) -> DoubleArray:
 def _linear_wcs(wcs: ChipWcs) -> WCS:
     """Linear part of a model in wcslib, whose rounding decides where DrizzlePac puts a corner of the chip.
 
-    That corner comes back from the sky half-way between two pixels but for rounding at 1e-9 of a pixel, and is
-    then rounded to one of them.
+    That corner comes back from the sky half-way between two pixels but for rounding at 1e-9 of a pixel, and
+    is then rounded to one of them.
     """
     linear = WCS(naxis=2)
     linear.wcs.ctype = ["RA---TAN", "DEC--TAN"]
@@ -137,7 +137,7 @@ def _heights(points: DoubleArray, outline: DoubleArray) -> DoubleArray:
 
 
 def _in_order(vertices: DoubleArray) -> DoubleArray:
-    """Vertices of a convex outline anticlockwise, those that coincide once; none when two or less are left."""
+    """Vertices of a convex outline anticlockwise, each once; none when two or less are left."""
     centre = vertices.mean(axis=0)
     offsets = vertices - centre
     across = np.cross(centre, offsets[0])

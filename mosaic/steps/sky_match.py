@@ -3,9 +3,10 @@
 For two exposures i, j with the sky brightness S_i, S_j over what they have in common, levels d are sought
 that make S_i - d_i = S_j - d_j, by weighted least squares over all pairs; in every group of connected
 exposures they add up to zero (the solution of smallest norm) and are then moved so that the lowest is 0.
-The matrix of the normal equations is the Laplacian of a graph; it is eliminated exposure by exposure without
-any subtraction between its elements, so that weak overlaps lose no digits. Does not cover where overlaps lie
-(`mosaic.geometry.outline`) nor single chips (`mosaic.steps.sky`).
+Exposures are eliminated one by one: what each tells two others of their difference joins what these know
+themselves (the star-mesh transform of a network), always as a weighted mean, so that an overlap of few pixels
+keeps its digits beside one of a whole chip. Does not cover where overlaps lie (`mosaic.geometry.outline`) nor
+single chips (`mosaic.steps.sky`).
 """
 
 from __future__ import annotations
@@ -112,27 +113,27 @@ def solve_offsets(members: Sequence[int], overlaps: Sequence[Overlap], *, peer: 
     """
     place = {exposure: k for k, exposure in enumerate(members)}
     n = len(members)
-    weight = np.zeros((n, n))
-    pull = np.zeros(n)
+    weight, difference = np.zeros((n, n)), np.zeros((n, n))
     for overlap in overlaps:
-        if overlap.first not in place:
-            continue
-        i, j = place[overlap.first], place[overlap.second]
-        w = overlap.weight(peer=peer)
-        weight[i, j] = weight[j, i] = w
-        pull[i] += w * overlap.difference
-        pull[j] -= w * overlap.difference
-    total = np.zeros(n)
+        if overlap.first in place:
+            i, j = place[overlap.first], place[overlap.second]
+            weight[i, j] = weight[j, i] = overlap.weight(peer=peer)
+            difference[i, j], difference[j, i] = overlap.difference, -overlap.difference
     for k in range(n - 1, 0, -1):
-        to_others = weight[k, :k]
-        total[k] = to_others.sum()
-        share = to_others / total[k]
-        weight[:k, :k] += np.outer(to_others, share)
-        np.fill_diagonal(weight, 0.0)
-        pull[:k] += share * pull[k]
+        near = np.flatnonzero(weight[:k, k])
+        block = np.ix_(near, near)
+        to_others, known = weight[near, k], difference[near, k]
+        through = np.outer(to_others, to_others / to_others.sum())
+        direct = weight[block]
+        difference[block] = (direct * difference[block] + through * (known[:, None] - known)) / (
+            direct + through
+        )
+        weight[block] = direct + through
+        weight[near, near] = 0.0
     offsets = np.zeros(n)
     for k in range(1, n):
-        offsets[k] = (pull[k] + (weight[k, :k] * offsets[:k]).sum()) / total[k]
+        to_others = weight[:k, k]
+        offsets[k] = (to_others * (offsets[:k] - difference[:k, k])).sum() / to_others.sum()
     offsets -= offsets.sum() / n
     return offsets
 

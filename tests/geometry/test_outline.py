@@ -116,8 +116,8 @@ def test_outline_runs_anticlockwise_through_the_outer_corners(tmp_path: Path, *,
 
 
 def test_peer_outline_has_rows_and_columns_exchanged(tmp_path: Path) -> None:
-    # SphericalPolygon.from_wcs(wcs, steps=1) of spherical_geometry 1.3.5 gives, for a chip of 200 rows and 256
-    # columns, the corners (-0.5, -0.5), (199.5, -0.5), (199.5, 255.5), (-0.5, 255.5).
+    # SphericalPolygon.from_wcs(wcs, steps=1) of spherical_geometry 1.3.5 gives, for a chip of 200 rows and
+    # 256 columns, the corners (-0.5, -0.5), (199.5, -0.5), (199.5, 255.5), (-0.5, 255.5).
     wcs = replace(_chip(tmp_path / "a_flc.fits", distorted=False), shape_yx=ShapeYX(200, 256))
     corners = sky_to_chip(wcs, *to_sky(chip_outline(wcs, peer=True)))
     found = {tuple(v) for v in np.round(corners, 6).tolist()}
