@@ -83,8 +83,8 @@ def test_an_exposure_without_entry_is_an_error_or_set_aside(inputs: list[str], t
 
 
 def test_the_peer_takes_the_header_where_an_entry_is_missing(inputs: list[str], tmp_path: Path) -> None:
-    # DrizzlePac 3.11 with a skyfile that lacks an exposure: MDRIZSKY of the header is subtracted where there is
-    # one, else nothing; the header is not touched.
+    # DrizzlePac 3.11 with a skyfile that lacks an exposure: MDRIZSKY of the header is subtracted where there
+    # is one, else nothing; the header is not touched.
     path = _write(tmp_path, "aaa_flc.fits 3\n")
     catalogue = _read(inputs, skyfile=path, peer_compat=True)
     assert _levels(catalogue)[2:] == [SkyLevel(None, 0.0, None), SkyLevel(7.5, 7.5, None)]
@@ -154,7 +154,7 @@ def test_file_of_skyuser_is_subtracted_by_the_peer_only(
 
 def test_file_of_skyuser_without_entry(inputs: list[str], tmp_path: Path) -> None:
     path = _write(tmp_path, "aaa_flc.fits 3\n")
-    with pytest.raises(MetadataError, match="skyuser='.*' has no entry for bbb_flc.fits"):
+    with pytest.raises(MetadataError, match=r"skyuser='.*' has no entry for bbb_flc.fits"):
         _read(inputs, skysub=False, skyuser=f"@{path}")
     peer = _levels(_read(inputs, skysub=False, skyuser=f"@{path}", peer_compat=True))
     assert peer[2:] == [SkyLevel(None, 0.0, 0.0), SkyLevel(7.5, 7.5, 7.5)]

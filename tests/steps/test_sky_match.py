@@ -102,10 +102,9 @@ def test_the_lowest_of_every_group_is_zero_and_groups_are_told() -> None:
     expected = np.array([20.0, 0.0, 10.0, 0.0, 7.0]) / FACTOR
     np.testing.assert_allclose(_subtracted(solution), expected, rtol=0.0, atol=1e-12)
     assert all(level.recorded == level.background == level.subtracted for level in solution.levels.values())
-    assert solution.warnings == (
-        "sky matching: 2 groups do not overlap, each is matched and levelled on its own "
-        "(first of each: e0; e3)",
-    )
+    (warning,) = solution.warnings
+    assert warning.startswith("sky matching: 2 groups do not overlap, each is matched and levelled on its")
+    assert warning.endswith("(first of each: e0; e3)")
     # The peer moves all by the lowest of all, which is in the first group: -10 against -3.5 in the second.
     shared = match_sky(exposures, overlaps, None, peer=True)
     moved = np.array([20.0, 0.0, 10.0, 6.5, 13.5]) / FACTOR
@@ -114,7 +113,8 @@ def test_the_lowest_of_every_group_is_zero_and_groups_are_told() -> None:
 
 def test_a_group_does_not_depend_on_others() -> None:
     levels = np.array([30.0, 10.0, 20.0, 500.0, 507.0])
-    near = [_overlap(0, 1, levels), _overlap(1, 2, levels), _overlap(0, 2, levels + [0.3, 0, 0, 0, 0])]
+    odd = levels + np.array([0.3, 0.0, 0.0, 0.0, 0.0])
+    near = [_overlap(0, 1, levels), _overlap(1, 2, levels), _overlap(0, 2, odd)]
     measured: dict[str, float | None] = {f"e{i}[sci,1]": float(levels[i] / FACTOR) for i in range(5)}
     for base in (None, measured):
         alone = match_sky(_exposures(3), near, base)
