@@ -23,6 +23,11 @@ from mosaic.steps.sky import SkySolution, SkyStatistic, given_sky, measure_sky, 
 from mosaic.steps.sky_match import gather_overlaps, match_sky, untouched_level
 from mosaic.types import DoubleArray, FloatArray, Window
 
+_RELATIVE_IVM = (
+    "final_wht_type=IVM takes the background from the sky, of which skymethod=match knows differences only; "
+    "use globalmin+match"
+)
+
 SkyRule = Literal["given", "untouched", "localmin", "globalmin", "match", "globalmin+match"]
 
 
@@ -151,4 +156,7 @@ def solve_job_sky(job: Job) -> SkySolution:
     overlaps = gather_overlaps(
         plan.exposures, pair_sky, single_precision=peer and settings.skystat == "median"
     )
-    return match_sky(plan.exposures, overlaps, measured if "min" in rule else None, peer=peer)
+    solution = match_sky(plan.exposures, overlaps, measured if "min" in rule else None, peer=peer)
+    if rule == "match" and settings.final_wht_type == "IVM":
+        return SkySolution(solution.levels, (*solution.warnings, _RELATIVE_IVM))
+    return solution

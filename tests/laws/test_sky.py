@@ -209,6 +209,15 @@ def test_no_schedule_changes_a_bit_of_a_matched_mosaic(
         assert_same_bits(reference, other)
 
 
+def test_weights_from_a_relative_sky_are_told(run: Run, flat_fields: list[str]) -> None:
+    told = {
+        method: run(inputs=flat_fields, skymethod=method, final_wht_type="IVM", **ONLY_SKY).warnings
+        for method in ("match", "globalmin+match")
+    }
+    assert [line for line in told["match"] if "use globalmin+match" in line]
+    assert not [line for line in told["globalmin+match"] if "IVM" in line]
+
+
 def test_one_exposure_is_measured_alone_except_for_the_peer(run: Run, exposures: list[str]) -> None:
     local = _subtracted(run(inputs=exposures[:1], **ONLY_SKY))
     assert all(value is not None and value > 1.0 for value in local.values())
