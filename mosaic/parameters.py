@@ -27,12 +27,6 @@ _REJECTION_STEPS: Final = ("driz_cr", "blot", "median", "driz_separate")
 
 _NOT_FROM_TABLE: Final = frozenset({"mdriztab", "updatewcs", "wcskey", "preserve", "restore", "overwrite"})
 """Parameters that have done their work before an MDRIZTAB is read."""
-_UNAVAILABLE: Final = (
-    "skymask_cat",
-    "skyfile",
-    "skyuser",
-)
-"""Parameters whose values other than blank or false are refused, so that none is ignored in silence."""
 
 
 ARGUMENT: Final = "argument"
@@ -177,22 +171,6 @@ def _may_be_blank(name: str) -> bool:
     except ValidationError as error:
         return not any(part["loc"] and part["loc"][0] == name for part in error.errors())
     return True
-
-
-def refuse_unavailable(settings: Settings) -> None:
-    """Refuse parameters of DrizzlePac that this version knows but cannot honour yet.
-
-    Raises
-    ------
-    ParameterError
-        Naming every one of them: none is ever ignored in silence.
-    """
-    wanted = [name for name in _UNAVAILABLE if getattr(settings, name)]
-    if settings.skymethod not in {"localmin", "globalmin"}:
-        wanted.append("skymethod")
-    if wanted:
-        given = ", ".join(f"{name}={getattr(settings, name)!r}" for name in wanted)
-        raise ParameterError(f"{given}: not available in this version; leave the default")
 
 
 def apply_peer_quirks(settings: Settings) -> tuple[Settings, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskReco
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
-from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings, refuse_unavailable
+from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
@@ -38,6 +38,7 @@ STEP_OF_PHASE = {
     "static": "Static Mask",
     "static_mask": "Static Mask",
     "sky": "Subtract Sky",
+    "sky_overlaps": "Subtract Sky",
     "weights": "Separate Drizzle",
     "single": "Separate Drizzle",
     "median": "Create Median",
@@ -215,7 +216,8 @@ def _drizzle_catalogue(
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - start)
         with _open_backend(options, budget, job) as backend:
-            Driver(job, backend, budget.limits, clock).run(tasks, done)
+            driver = Driver(job, backend, budget.limits, clock)
+            driver.run(tasks, done)
         finishing = time.perf_counter()
         products = export_products(job, names, min(4, budget.n_exports)) if made.settings.driz_combine else []
         if not made.settings.clean:
@@ -234,7 +236,7 @@ def _drizzle_catalogue(
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes),
+        (*catalogue.notes, *notes, *driver.warnings),
     )
 
 
@@ -267,7 +269,6 @@ def _make_plan(
     if not exposures:
         reasons = "; ".join(read.reasons)
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
-    refuse_unavailable(settings)
     quirky, quirks = apply_peer_quirks(settings)
     gated, notes = apply_step_gating(quirky, len(exposures))
     grids = resolve_grids([chip.wcs for exposure in exposures for chip in exposure.chips], gated)

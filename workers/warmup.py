@@ -24,7 +24,8 @@ from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
-from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
+from mosaic.kernels.prepare import count_usable, finish_sums, prepare_drops
+from mosaic.kernels.sky_pixels import blank_masked, collect_finite
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack
@@ -191,9 +192,11 @@ def _warm_prepare() -> None:
     value, weight = _plane(), _plane()
     one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
     flags = np.zeros((_NY, _NX), dtype=np.uint16)
-    select_usable(_plane(), flags, np.uint16(1), none, 0, np.empty(_NY * _NX, dtype=np.float32))
+    count_usable(_plane(), flags, np.uint16(1))
     finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)
+    blank_masked(_plane(), flags, np.uint16(1), none, none, value)
+    collect_finite(value, 0, np.array([[0, 0, _NX]]), np.empty(_NX, dtype=np.float32))
 
 
 def _warm_cosmic_rays() -> None:

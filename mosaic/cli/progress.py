@@ -45,6 +45,7 @@ PHASE_NAMES: Final = {
     "static": PhaseName("Pixel statistics", "chips"),
     "static_mask": PhaseName("Static mask", "detectors"),
     "sky": PhaseName("Subtract sky", "chips"),
+    "sky_overlaps": PhaseName("Match sky", "chips"),
     "weights": PhaseName("Weights", "tiles"),
     "single": PhaseName("Separate drizzle", "tiles"),
     "median": PhaseName("Separate drizzle, median", "tiles"),

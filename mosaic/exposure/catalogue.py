@@ -40,8 +40,10 @@ from mosaic.exposure.instruments.facts import InstrumentSettings, mean_value, re
 from mosaic.exposure.instruments.traits import InputTraits, input_traits
 from mosaic.exposure.model import Chip, DataBlock, Exposure
 from mosaic.exposure.remarks import header_remarks
+from mosaic.exposure.sky_masks import give_sky_masks
 from mosaic.exposure.staging import open_plain
 from mosaic.exposure.support_file import supply_pa_v3
+from mosaic.exposure.user_sky import SkySettings, give_user_sky, keyword_sky
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import ShapeYX
 
@@ -49,7 +51,7 @@ _REMOVE: Final = "remove it from the list"
 _RESTORE: Final = "fetch the file again or remove it from the list"
 
 
-class CatalogueSettings(InstrumentSettings, Protocol):
+class CatalogueSettings(InstrumentSettings, SkySettings, Protocol):
     """The settings that the catalogue reads."""
 
     @property
@@ -110,7 +112,8 @@ def read_catalogue(
     inputs : sequence of str, or ExpandedInputs
         Files, globs, comma lists, @lists, directories, association tables; or what they were expanded to.
     settings : CatalogueSettings
-        Parameters; only instrument values, `group`, `coeffs`, `wcskey` and `final_wht_type` are used.
+        Parameters; only instrument values, `group`, `coeffs`, `wcskey`, `final_wht_type` and those that
+        name files or keywords of the sky are used.
     on_error : {"stop", "skip"}
         "skip": unusable inputs are returned in `rejected`, as if they had never been listed.
     staging_dir : Path, optional
@@ -146,7 +149,13 @@ def read_catalogue(
     followed, misfits = _follow_moving_target(exposures)
     if misfits and on_error == "stop":
         raise misfits[0]
-    return Catalogue(tuple(followed), (*rejected, *misfits), tuple(notes))
+    grouped = bool(str(settings.group or "").strip())
+    given, without_sky, sky_notes = give_user_sky(followed, settings, on_error=on_error, grouped=grouped)
+    masked, without_mask, mask_notes = give_sky_masks(
+        given, settings, on_error=on_error, staging_dir=staging_dir
+    )
+    set_aside = (*rejected, *misfits, *without_sky, *without_mask)
+    return Catalogue(tuple(masked), set_aside, (*notes, *sky_notes, *mask_notes))
 
 
 def read_file(
@@ -366,6 +375,7 @@ def _chip(
         shadow_edge=facts.shadow_edge,
         low_flat=low_flat,
         full_shape_yx=facts.full_shape_yx,
+        user_sky=keyword_sky(headers, settings),
     )
 
 

@@ -33,6 +33,18 @@ class DataBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SkyLevel:
+    """Sky of one chip, native units."""
+
+    subtracted: float | None
+    """Value taken off the pixels before drizzling; None when nothing is taken off."""
+    background: float
+    """Value used as background in noise models."""
+    recorded: float | None
+    """Value for MDRIZSKY of updated copies and products; None leaves their headers as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """One SCI extension with its ERR and DQ."""
 
@@ -104,6 +116,10 @@ class Chip:
     """Coarsely sampled flat field that multiplies `flat`, if the detector has one."""
     full_shape_yx: ShapeYX | None = None
     """Rows and columns of the whole detector, over which `low_flat` is stretched."""
+    user_sky: SkyLevel | None = None
+    """Sky that the user gave (``skyfile``, ``skyuser``); None when it is to be measured."""
+    sky_mask: DataBlock | None = None
+    """Mask of the user for the sky, non-zero = good (``skymask_cat``), if any."""
 
     @property
     def name(self) -> str:

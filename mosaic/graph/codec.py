@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from mosaic.errors import StoreError
-from mosaic.exposure.model import Chip, DataBlock, Exposure
+from mosaic.exposure.model import Chip, DataBlock, Exposure, SkyLevel
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.types import ShapeYX, Window
 
-_RECORDS: dict[str, Any] = {cls.__name__: cls for cls in (Exposure, Chip, DataBlock, ChipWcs, OutputGrid)}
+_RECORDS: dict[str, Any] = {
+    cls.__name__: cls for cls in (Exposure, Chip, DataBlock, SkyLevel, ChipWcs, OutputGrid)
+}
 _TUPLES: dict[str, Any] = {cls.__name__: cls for cls in (ShapeYX, Window)}
 
 

@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -19,15 +19,17 @@ from mosaic.errors import PixelError, StoreError
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import Observer, TaskRecord
+from mosaic.graph.sky_tasks import sky_phases, solve_job_sky
 from mosaic.graph.tasks import run_task, weight_sums
 from mosaic.graph.verify import is_intact
 from mosaic.steps.median import mean_weight
-from mosaic.steps.sky import recorded_sky, solve_sky
 from mosaic.types import Window
 
 TaskKey = tuple[str, str]
 
-PHASES = ("static", "static_mask", "sky", "weights", "single", "median", "cosmic_rays", "final")
+PHASES = (
+    "static", "static_mask", "sky", "sky_overlaps", "weights", "single", "median", "cosmic_rays", "final",
+)  # fmt: skip
 """Phases that run as tasks, in order."""
 
 
@@ -118,10 +120,10 @@ def plan_tasks(job: Job) -> dict[str, list[Task]]:
             Task("static_mask", group, frozenset(("static", chips[i]) for i in members))
             for group, members in job.static_groups.items()
         ]
-    if settings.skysub:
-        needs = job.group_of_chip if settings.static else {}
-        tasks["sky"] = [
-            Task("sky", chip, frozenset({("static_mask", needs[i])} if i in needs else ()))
+    needs = job.group_of_chip if settings.static else {}
+    for phase in sky_phases(settings, len(plan.exposures)):
+        tasks[phase] = [
+            Task(phase, chip, frozenset({("static_mask", needs[i])} if i in needs else ()))
             for i, chip in enumerate(chips)
         ]
     if settings.median:
@@ -221,6 +223,8 @@ class Driver:
         self._backend = backend
         self._limits = limits
         self._observer = observer
+        self.warnings: list[str] = []
+        """What the user should know, once the run is over."""
 
     def run(self, tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> None:
         """Carry out everything that is not done yet.
@@ -230,7 +234,7 @@ class Driver:
         MosaicError
             The first error of any task.
         """
-        self._run_phases(tasks, ("static", "static_mask", "sky"), done)
+        self._run_phases(tasks, ("static", "static_mask", "sky", "sky_overlaps"), done)
         require_usable(self._job)
         self._solve_sky()
         self._run_phases(tasks, ("weights",), done)
@@ -257,14 +261,11 @@ class Driver:
             self._observer.task_done(record)
 
     def _solve_sky(self) -> None:
-        plan = self._job.plan
-        if plan.settings.skysub:
-            records = self._job.ledger.require("sky", [chip_task(chip) for chip in plan.chips])
-            measured = {record.facts["chip"]: record.facts["sky"] for record in records.values()}
-            levels = solve_sky(plan.exposures, measured, plan.settings.skymethod)
-        else:
-            levels = recorded_sky(plan.exposures)
-        facts = {name: [level.subtracted, level.background] for name, level in levels.items()}
+        solution = solve_job_sky(self._job)
+        self.warnings += solution.warnings
+        for line in solution.warnings:
+            self._observer.message("WARNING", line)
+        facts = {name: [*astuple(level)] for name, level in solution.levels.items()}
         self._job.ledger.write(TaskRecord("sky_solution", "all", 0.0, 0, 0, 0, facts={"levels": facts}))
 
     def _solve_weights(self, tasks: Mapping[str, Sequence[Task]]) -> None:

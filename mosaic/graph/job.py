@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from mosaic.errors import PlanMismatchError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
-from mosaic.exposure.model import Chip
+from mosaic.exposure.model import Chip, SkyLevel
 from mosaic.exposure.reader import is_lit, read_dq
 from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
+from mosaic.geometry.outline import bounding_cap, chip_outline
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
@@ -29,8 +30,7 @@ from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
-from mosaic.steps.sky import SkyLevel
-from mosaic.types import BoolArray, Window
+from mosaic.types import BoolArray, DoubleArray, Window
 
 PEER_BLOT_STEP = 10
 """Step of the coordinate table of the system replaced when it blots, whatever its drizzle uses."""
@@ -117,7 +117,17 @@ class Job:
     def sky(self) -> dict[str, SkyLevel]:
         """Sky of every chip by name, once the sky was solved."""
         levels = self.ledger.require("sky_solution", ["all"])["all"].facts["levels"]
-        return {name: SkyLevel(subtracted, background) for name, (subtracted, background) in levels.items()}
+        return {name: SkyLevel(*level) for name, level in levels.items()}
+
+    @cached_property
+    def outlines(self) -> list[DoubleArray]:
+        """Outline of every chip on the sky."""
+        return [chip_outline(chip.wcs, peer=self.plan.settings.peer_compat) for chip in self.plan.chips]
+
+    @cached_property
+    def outline_caps(self) -> DoubleArray:
+        """Circle around every outline, shape (n, 4): centre as a unit vector, radius in radians."""
+        return np.array([(*centre, radius) for centre, radius in map(bounding_cap, self.outlines)])
 
     @cached_property
     def mean_weights(self) -> list[float]:

@@ -16,7 +16,6 @@ import psutil
 
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
-from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.reader import read_science
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
@@ -24,17 +23,15 @@ from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.singles import STACK_CACHE, Stack
-from mosaic.graph.store import MASK_BAND_ROWS, NO_MASK, open_array, read_packed, write_chunk, write_mask_rows
+from mosaic.graph.sky_tasks import find_overlap_sky, find_sky
+from mosaic.graph.store import MASK_BAND_ROWS, open_array, write_chunk, write_mask_rows
 from mosaic.kernels.blot import INTERPOLATORS
-from mosaic.kernels.prepare import select_usable
+from mosaic.kernels.prepare import count_usable
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
-from mosaic.steps.sky import SkyStatistic, measure_sky
 from mosaic.steps.static_mask import find_low_pixels
 from mosaic.types import FloatArray, Window
-
-_NO_PIXELS = np.empty(0, dtype=np.float32)
 
 STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
@@ -93,7 +90,7 @@ def find_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     settings = job.plan.settings
     sci = read_science(chip, whole_window(chip))
     flags = job.flags(index, whole_window(chip), job.final.good_bits)
-    n_usable, n_not_finite = select_usable(sci, *flags, NO_MASK, 0, _NO_PIXELS)
+    n_usable, n_not_finite = count_usable(sci, *flags)
     outcome = Outcome(bytes_read=sci.nbytes + sci.size * 2)
     outcome.facts = {"n_usable": int(n_usable), "n_not_finite": int(n_not_finite)}
     if settings.static:
@@ -115,25 +112,6 @@ def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     outcome.wrote("static", crc, merged.nbytes)
     outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
     return outcome
-
-
-def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
-    """Phase ``sky``: the sky of one chip."""
-    index = job.chip_index[task]
-    chip = job.plan.chips[index]
-    s = job.plan.settings
-    window = whole_window(chip)
-    sci = read_science(chip, window)
-    is_static = s.static and s.use_static
-    static = (
-        read_packed(job.store, f"static/{job.group_of_chip[index]}", window).packed if is_static else NO_MASK
-    )
-    usable = np.empty(sci.size, dtype=np.float32)
-    flags = job.flags(index, window, parse_bits(s.sky_bits), for_sky=True)
-    n_usable, _ = select_usable(sci, *flags, static, 0, usable)
-    how = SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
-    value = measure_sky(usable[:n_usable], how)
-    return Outcome(bytes_read=sci.nbytes + sci.size * 2, facts={"chip": chip.name, "sky": value})
 
 
 def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
@@ -479,6 +457,7 @@ _PHASES: dict[str, Callable[[Job, str, TaskLimits], Outcome]] = {
     "static": find_static,
     "static_mask": merge_static,
     "sky": find_sky,
+    "sky_overlaps": find_overlap_sky,
     "weights": weigh_tile,
     "single": make_singles,
     "median": make_median,

@@ -94,45 +94,19 @@ def finish_sums(
 
 
 @kernel
-def select_usable(
-    sci: FloatArray,
-    dq: NDArray[np.uint16],
-    bad_bits: np.uint16,
-    static: ByteArray,
-    first_bit: int,
-    selected_out: FloatArray,
-) -> tuple[int, int]:
-    """Collect the finite, unmasked pixels of a window.
+def count_usable(sci: FloatArray, dq: NDArray[np.uint16], bad_bits: np.uint16) -> tuple[int, int]:
+    """Count the finite, unmasked pixels of a window, and those that are not finite.
 
     Parameters
     ----------
-    sci, dq, bad_bits, static, first_bit
+    sci, dq, bad_bits
         As for `prepare_drops`.
-    selected_out : float32, shape (ny * nx,) or (0,)
-        The pixels, in order, at its front; empty: they are only counted.
-
-    Returns
-    -------
-    tuple of int
-        Usable pixels, and pixels that are not finite.
     """
-    ny, nx = sci.shape
-    has_static = static.shape[0] > 0
-    keeps = selected_out.shape[0] > 0
     n_usable = 0
     n_not_finite = 0
-    for y in range(ny):
-        for x in range(nx):
-            value = sci[y, x]
-            if not np.isfinite(value):
-                n_not_finite += 1
-                continue
-            if dq[y, x] & bad_bits != 0:
-                continue
-            bit = x + first_bit
-            if has_static and static[y, bit >> 3] >> (bit & 7) & 1:
-                continue
-            if keeps:
-                selected_out[n_usable] = value
-            n_usable += 1
+    for y in range(sci.shape[0]):
+        for x in range(sci.shape[1]):
+            is_finite = np.isfinite(sci[y, x])
+            n_not_finite += 0 if is_finite else 1
+            n_usable += 1 if is_finite & (dq[y, x] & bad_bits == 0) else 0
     return n_usable, n_not_finite

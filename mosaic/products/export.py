@@ -142,7 +142,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             chip.hdu_index,
             places.get(("ERR", chip.file_extver)),
             places.get(("DQ", chip.file_extver)),
-            job.sky[chip.name].background,
+            job.sky[chip.name].recorded,
             chip.extver if chip.extver != chip.file_extver else None,
             job.plan.settings.wcskey,
         )

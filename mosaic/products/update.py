@@ -37,8 +37,9 @@ def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
         with open_fits(exposure.chips[0].sci.path) as hdul:
             for chip in exposure.chips:
                 _clean_chip(job, chip, hdul)
-                sky = job.sky[chip.name].background
-                hdul[chip.hdu_index].header["MDRIZSKY"] = (sky, SKY_COMMENT)
+                sky = job.sky[chip.name].recorded
+                if sky is not None:
+                    hdul[chip.hdu_index].header["MDRIZSKY"] = (sky, SKY_COMMENT)
             if exposure.is_imset:
                 _keep_only(hdul, exposure)
             try:
@@ -110,7 +111,8 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
     folder = names.path(f"{names.rootname}_inputs")
     written: list[Path] = []
     for exposure in _whole_files(job.plan.exposures):
-        sky = {chip.hdu_index: job.sky[chip.name].background for chip in exposure.chips}
+        recorded = {chip.hdu_index: job.sky[chip.name].recorded for chip in exposure.chips}
+        sky = {index: value for index, value in recorded.items() if value is not None}
         written += write_dq_update(
             exposure, cosmic_rays, bits, mode=settings.dq_update, folder=folder, sky=sky
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.model import Chip
+from mosaic.exposure.reader import read_rows
 from mosaic.exposure.weights import exposure_scale
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Job
@@ -98,6 +99,9 @@ def _sky_mask(job: Job, index: int) -> Callable[[Window], NDArray[Any]]:
         is_good = job.good_flags(index, window, good_bits)
         if settings.static and settings.use_static:
             is_good &= ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
+        if (mask := job.plan.chips[index].sky_mask) is not None:
+            values = read_rows(mask, window)
+            is_good &= (values != 0) & np.isfinite(values)
         return is_good
 
     return compute

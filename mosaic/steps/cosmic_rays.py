@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic.exposure.model import Chip
+from mosaic.exposure.model import Chip, SkyLevel
 from mosaic.kernels.crmask import cosmic_ray_band, cosmic_ray_halo
-from mosaic.steps.sky import SkyLevel
 from mosaic.types import BoolArray, FloatArray
 
 

@@ -2,7 +2,7 @@
 
 ``localmin``: per exposure the lowest sky brightness of its chips; ``globalmin``: the lowest of all.
 Brightness is electrons per second and square arcsecond, so that chips of different pixel size and gain
-compare (DrizzlePac Handbook, step 2). Does not cover matching over overlaps.
+compare (DrizzlePac Handbook, step 2). Does not cover matching over overlaps (`sky_match`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mosaic.errors import ParameterError
-from mosaic.exposure.model import Chip, Exposure
-from mosaic.steps.statistics import image_statistics
+from mosaic.exposure.model import Chip, Exposure, SkyLevel
+from mosaic.steps.statistics import ClippedStatistics, image_statistics
 from mosaic.types import FloatArray
 
 
@@ -37,17 +37,17 @@ class SkyStatistic:
 
 
 @dataclass(frozen=True, slots=True)
-class SkyLevel:
-    """Sky of one chip, native units."""
+class SkySolution:
+    """Sky of every chip, and what the user should know about it."""
 
-    subtracted: float | None
-    """Value taken off the pixels before drizzling; None when nothing is taken off."""
-    background: float
-    """Value used as background in noise models."""
+    levels: dict[str, SkyLevel]
+    """By name of the chip."""
+    warnings: tuple[str, ...] = ()
+    """One line each."""
 
 
-def measure_sky(values: FloatArray, how: SkyStatistic) -> float | None:
-    """Measure the sky of one chip; None when too few pixels are left.
+def measure_sky(values: FloatArray, how: SkyStatistic) -> ClippedStatistics | None:
+    """Measure the sky of one chip, or of a part of it; None when too few pixels are left.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def measure_sky(values: FloatArray, how: SkyStatistic) -> float | None:
     how : SkyStatistic
         Statistic, limits and clipping.
     """
-    found = image_statistics(
+    return image_statistics(
         values,
         how.statistic,
         nclip=how.nclip,
@@ -66,7 +66,6 @@ def measure_sky(values: FloatArray, how: SkyStatistic) -> float | None:
         upper=how.upper,
         binwidth=how.width,
     )
-    return None if found is None else float(found.value)
 
 
 def brightness_factor(chip: Chip) -> float:
@@ -80,7 +79,7 @@ def brightness_factor(chip: Chip) -> float:
 
 def solve_sky(
     exposures: Sequence[Exposure], measured: Mapping[str, float | None], method: str
-) -> dict[str, SkyLevel]:
+) -> SkySolution:
     """Turn the measured sky of each chip into the level to subtract.
 
     Parameters
@@ -106,26 +105,39 @@ def solve_sky(
         ]
         if levels:
             lowest[exposure.rootname] = min(levels)
+    missing = [exposure.rootname for exposure in exposures if exposure.rootname not in lowest]
     if method == "globalmin":
         everywhere = min(lowest.values(), default=0.0)
         lowest = {exposure.rootname: everywhere for exposure in exposures}
     elif method != "localmin":
-        raise ParameterError(f"skymethod={method!r} is not available; use localmin or globalmin")
-    return {
-        chip.name: _level(lowest.get(exposure.rootname, 0.0) / brightness_factor(chip))
+        raise ParameterError(f"skymethod={method!r} does not measure chips alone; use localmin or globalmin")
+    levels_of = {
+        chip.name: level_of(lowest.get(exposure.rootname, 0.0) / brightness_factor(chip))
         for exposure in exposures
         for chip in exposure.chips
     }
+    taken = "the lowest sky of the others" if method == "globalmin" and lowest else "0"
+    return SkySolution(levels_of, tuple(no_pixels_warning(name, taken) for name in missing))
 
 
-def _level(value: float) -> SkyLevel:
-    return SkyLevel(subtracted=value, background=value)
+def no_pixels_warning(rootname: str, taken: str) -> str:
+    """Sentence on an exposure whose sky could not be measured."""
+    return f"{rootname}: too few good pixels to measure its sky, {taken} is taken (see sky_bits, skylower)"
 
 
-def recorded_sky(exposures: Sequence[Exposure]) -> dict[str, SkyLevel]:
-    """Sky levels when none is computed (``skysub=False``): the header's MDRIZSKY is background only."""
-    return {
-        chip.name: SkyLevel(subtracted=None, background=chip.mdrizsky or 0.0)
-        for exposure in exposures
-        for chip in exposure.chips
-    }
+def level_of(value: float) -> SkyLevel:
+    """A value that is subtracted, assumed as background, and recorded."""
+    return SkyLevel(subtracted=value, background=value, recorded=value)
+
+
+def given_sky(exposures: Sequence[Exposure]) -> SkySolution:
+    """Sky levels when none is measured: what the user gave, else MDRIZSKY of the header as background."""
+    return SkySolution(
+        {chip.name: chip.user_sky or header_level(chip) for exposure in exposures for chip in exposure.chips}
+    )
+
+
+def header_level(chip: Chip) -> SkyLevel:
+    """MDRIZSKY of the header as background only; 0 is recorded where there is none."""
+    known = chip.mdrizsky or 0.0
+    return SkyLevel(subtracted=None, background=known, recorded=known)

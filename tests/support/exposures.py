@@ -41,6 +41,7 @@ def default_settings(**changes: Any) -> SimpleNamespace:
         ("gain", "gnkeyword", "rdnoise", "rnkeyword", "exptime", "expkeyword", "group", "wcskey"), ""
     )
     others = {"coeffs": True, "final_wht_type": "EXP", "peer_compat": False}
+    others |= {"skysub": True, "skyfile": "", "skyuser": "", "skymask_cat": ""}
     return SimpleNamespace(**{**names, **others, **changes})
 
 
