@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic.kernels.prepare import finish_sums, prepare_drops, select_usable
+from mosaic.kernels.prepare import count_usable, finish_sums, prepare_drops
 from mosaic.steps.drizzle import drop_values
 
 
@@ -56,26 +56,15 @@ def test_one_pass_equals_the_steps(
     np.testing.assert_array_equal(weight, np.where(good, level, np.float32(0.0)))
 
 
-@pytest.mark.parametrize("has_static", [False, True])
-def test_usable_pixels_are_finite_and_unmasked_and_in_order(*, has_static: bool) -> None:
+def test_usable_pixels_are_finite_and_unmasked() -> None:
     rng = np.random.default_rng(3)
     sci = rng.normal(0.0, 1.0, (17, 43)).astype(np.float32)
     sci[rng.random(sci.shape) < 0.1] = np.nan
     sci[2, 3] = np.inf
     dq = rng.choice(np.array([0, 4, 64], dtype=np.uint16), sci.shape)
-    static = rng.random(sci.shape) < 0.2
-    packed = (
-        np.packbits(static, axis=1, bitorder="little") if has_static else np.zeros((0, 0), dtype=np.uint8)
-    )
     expected = np.isfinite(sci) & ((dq & 4) == 0)
-    if has_static:
-        expected &= ~static
-    selected = np.full(sci.size, np.nan, dtype=np.float32)
-    n_usable, n_not_finite = select_usable(sci, dq, np.uint16(4), packed, 0, selected)
-    np.testing.assert_array_equal(selected[:n_usable], sci[expected])
-    assert n_not_finite == np.count_nonzero(~np.isfinite(sci))
-    counted = select_usable(sci, dq, np.uint16(4), packed, 0, np.empty(0, dtype=np.float32))
-    assert counted == (n_usable, n_not_finite)
+    counted = count_usable(sci, dq, np.uint16(4))
+    assert counted == (np.count_nonzero(expected), np.count_nonzero(~np.isfinite(sci)))
 
 
 def test_sums_are_divided_once_and_kept_where_nothing_weighs() -> None:
