@@ -1,8 +1,11 @@
-"""Run AstroDrizzle once and record what its files do not tell; executed by the oracle's interpreter.
+"""Run AstroDrizzle and record what its files do not tell; executed by the oracle's interpreter.
 
-Usage: python oracle_job.py JOB.json, in the folder that holds private copies of the inputs. Needs nothing
-but DrizzlePac and its dependencies. Writes ``oracle.json`` (versions, statistics of the static mask) and
-``maps.npz`` (pixel map at sampled points) beside the products.
+Usage: python oracle_job.py JOB.json, in the folder that holds private copies of the inputs; or python
+oracle_job.py --serve, which reads folders from its input, one a line, carries out the job.json of each in
+a forked child (so that DrizzlePac is imported once) and answers each with a line of JSON: exit status,
+seconds and peak memory. Needs nothing but DrizzlePac and its dependencies. Writes ``oracle.json``
+(versions, statistics of the static mask) and ``maps.npz`` (pixel map at sampled points) beside the
+products.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +82,15 @@ def sample_maps(paths: list[str], product: str, seed: int = 20) -> dict[str, Any
     return maps
 
 
-def main() -> None:
+def main(name: str) -> None:
     """Run the job; a missing product is an error although AstroDrizzle does not raise."""
-    job = json.loads(Path(sys.argv[1]).read_text())
+    job = json.loads(Path(name).read_text())
     if job["prepare"]:
         prepare(job)
         return
     statistics = static_statistics(job["inputs"]) if job["extras"] else {}
     start = time.perf_counter()
-    astrodrizzle.AstroDrizzle(job["inputs"], output=job["output"], **job["parameters"])
+    astrodrizzle.AstroDrizzle(job["argument"], output=job["output"], **job["parameters"])
     seconds = time.perf_counter() - start
     products = sorted(Path().glob(f"{job['output']}_dr?*.fits"))
     if not products:
@@ -99,5 +103,45 @@ def main() -> None:
     Path("oracle.json").write_text(json.dumps(record, indent=1))
 
 
+def carry_out(folder: str) -> None:
+    """Do the job of a folder with all output in its ``oracle.out``; never returns."""
+    status = 1
+    try:
+        os.chdir(folder)
+        log = os.open("oracle.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        main("job.json")
+        status = 0
+    except BaseException:  # noqa: BLE001  (a child must not return into the loop of its parent)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def serve() -> None:
+    """Carry out jobs until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        child = os.fork()
+        if child == 0:
+            carry_out(line.strip())
+        _, status, usage = os.wait4(child, 0)
+        answer = {
+            "status": status,
+            "seconds": time.perf_counter() - start,
+            "peak_rss_bytes": usage.ru_maxrss * 1024,
+        }
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "--serve":
+        serve()
+    else:
+        main(sys.argv[1])

@@ -5,90 +5,66 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-import venv
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
-import numpy as np
-from astropy.io import fits
-
+from mosaic import pipeline
+from mosaic.options import RunOptions
+from mosaic.parameters import load_settings
 from mosaic.simulate import simulate
-from tests.parity.cases import SETS, Case, ExposureSet
+from tests.parity.cases import Case, ExposureSet
 from tests.parity.measure import CommandError, Measured, run_measured
+from tests.parity.oracle import LOG, QUIET, SCRIPT, Oracle
+from tests.parity.recipes import COMPANIONS, RECIPES
 from tests.parity.runs import Run
+from tests.parity.sets import SETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ORACLE_PACKAGES = ("drizzlepac==3.11.0", "spherical_geometry<1.4")
 OUTPUT = "final"
-FLAT = "_pfl.fits"
-JOB_REVISION = 1
+JOB_REVISION = 2
 """Raised when `oracle_job.py` records something else, so that kept runs are repeated."""
-_QUIET = {
-    "ASTROMETRY_STEP_CONTROL": "OFF",
-    "MPLBACKEND": "Agg",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONWARNINGS": "ignore",
-}
+_EXPOSURE_ENDS = ("_flt", "_flc", "_c0m", "_mos")
+_COMPANIONS = (*COMPANIONS, "*_c1m.fits", "reference.fits")
+_CORES = 2
 
 
-def ensure_oracle(python: Path | None, folder: Path) -> Path:
-    """Return an interpreter that has DrizzlePac; make an environment for it if none is given."""
-    if python is None:
-        python = folder / "bin" / "python"
-        if not python.exists():
-            venv.create(folder, with_pip=True)
-        if not _has_oracle(python):
-            install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*install, *ORACLE_PACKAGES], check=True)
-    # The path is not resolved: a link to the base interpreter would lose the environment.
-    python = Path(os.path.abspath(python))  # noqa: PTH100
-    if not _has_oracle(python):
-        raise CommandError(f"{python} has no DrizzlePac 3.11.0 with spherical_geometry before 1.4")
-    return python
-
-
-def _has_oracle(python: Path) -> bool:
-    code = (
-        "from importlib.metadata import version as v; "
-        "sphere = tuple(map(int, v('spherical_geometry').split('.')[:2])); "
-        "assert v('drizzlepac') == '3.11.0' and sphere < (1, 4)"
-    )
-    return subprocess.run([str(python), "-c", code], capture_output=True, check=False).returncode == 0
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workshop:
     """Where sets and runs lie, and what makes them."""
 
     work: Path
     sets: Path
-    """Folder with one sub-folder of exposures per set; missing ones are made."""
+    """Folder with one sub-folder of exposures per simulated set; missing ones are made."""
     data: Path
     """Folder of real exposures; may be absent."""
-    oracle: Path
-    """Interpreter with DrizzlePac."""
+    oracle: Oracle
+    lock: RLock = field(default_factory=RLock)
+    """Held while a set is made."""
 
     def exposures(self, name: str, n: int | None = None) -> tuple[Path, ...]:
         """Return the exposures of a set in order of time, making them if needed; empty if there are none."""
         wanted = SETS[name]
         folder = (self.sets if wanted.simulated is not None else self.work / "sets") / name
-        found = _fits_in(folder)
-        if not found:
-            if wanted.simulated is not None:
-                _simulate(folder, wanted.simulated)
-            elif wanted.flat_of:
-                _add_flat(self.exposures(wanted.flat_of), folder)
-            elif not self._gather(folder, wanted):
+        with self.lock:
+            found = exposures_in(folder)
+            if not found and not self._make(folder, wanted):
                 return ()
-            found = _fits_in(folder)
-        return found[:n]
+            return (found or exposures_in(folder))[:n]
+
+    def _make(self, folder: Path, wanted: ExposureSet) -> bool:
+        if wanted.real:
+            return self._gather(folder, wanted)
+        if wanted.base:
+            make_derived(folder, wanted, [self.exposures(name) for name in wanted.base])
+        else:
+            make_simulated(folder, wanted)
+        return True
 
     def _gather(self, folder: Path, wanted: ExposureSet) -> bool:
         sources = sorted(path for pattern in wanted.real for path in self.data.glob(pattern))
@@ -96,106 +72,148 @@ class Workshop:
             return False
         folder.mkdir(parents=True, exist_ok=True)
         for source in sources:
-            _copy(source, folder / source.name.removesuffix(".gz"))
+            copy(source, folder / source.name.removesuffix(".gz"))
         if wanted.references:
             reference_folder = folder / "refs"
             reference_folder.mkdir(exist_ok=True)
             for name in wanted.references.values():
                 for source in (self.data / name).glob("*.fits*"):
-                    _copy(source, reference_folder / source.name.removesuffix(".gz"))
+                    copy(source, reference_folder / source.name.removesuffix(".gz"))
             job = {
                 "prepare": True,
-                "inputs": [path.name for path in _fits_in(folder)],
+                "inputs": [path.name for path in exposures_in(folder)],
                 "keywords": dict(wanted.keywords),
                 "references": dict.fromkeys(wanted.references, f"{reference_folder}/"),
             }
-            _run_job(self.oracle, folder, job)
+            self.oracle.run(folder, job)
         return True
 
-    def drizzlepac(self, case: Case, *, stepsize: int = 10, **options: Any) -> tuple[Run, Measured]:
-        """Run DrizzlePac on private copies, or return what an earlier equal run left."""
-        inputs = self.exposures(case.exposures, case.n_exposures)
-        measure_only = options.pop("measure_only", False)
-        parameters = dict(case.parameters)
-        if not measure_only:
-            parameters |= {"clean": False, "stepsize": stepsize, "num_cores": 1, "preserve": False}
-            parameters.setdefault("skymethod", "localmin")
-        parameters |= options
-        job = {
-            "prepare": False,
-            "extras": not measure_only,
-            "inputs": [path.name for path in inputs],
-            "output": OUTPUT,
-            "parameters": parameters,
+    def parameters(self, case: Case, *, for_oracle: bool) -> dict[str, Any]:
+        """Return the parameters of a case for one of the programs, places filled in."""
+        folder = self.exposures(case.exposures)[0].parent
+        chosen = {**case.parameters, **(case.for_oracle if for_oracle else {})}
+        return {
+            name: value.replace("{folder}", str(folder)) if isinstance(value, str) else value
+            for name, value in chosen.items()
         }
+
+    def drizzlepac(self, case: Case, *, stepsize: int = 10) -> tuple[Run, Measured]:
+        """Run DrizzlePac on private copies, or return what an earlier equal run left.
+
+        Raises
+        ------
+        CommandError
+            When it fails, or failed before on the same job.
+        """
+        inputs = self.exposures(case.exposures, case.n_exposures)
+        parameters = {"clean": False, "stepsize": stepsize, "num_cores": 1, "preserve": False}
+        parameters |= {"skymethod": "localmin", **self.parameters(case, for_oracle=True)}
+        job = _job(case, inputs, parameters, extras=True)
         key = _digest(job, inputs)
-        label = f"step{stepsize}" if not measure_only else f"cores{options.get('num_cores')}"
-        folder = self.work / "drizzlepac" / case.name.replace("/", "_") / label
+        folder = self.work / "drizzlepac" / case.name.replace("/", "_") / f"step{stepsize}"
         record = folder / "measured.json"
         run = Run(folder, OUTPUT, folder, inputs)
         if record.exists():
             kept = json.loads(record.read_text())
-            if kept.pop("key") == key and not measure_only:
+            if kept.pop("key") == key:
+                if "error" in kept:
+                    raise CommandError(kept["error"])
                 return run, Measured(**kept)
-        _empty(folder)
-        for path in (*inputs, *inputs[0].parent.glob(f"*{FLAT}")):
-            _copy(path, folder / path.name)
-        measured = _run_job(self.oracle, folder, job)
+        _fill_folder(folder, inputs)
+        try:
+            measured = self.oracle.run(folder, job)
+        except CommandError as error:
+            record.write_text(json.dumps({"key": key, "error": str(error)}))
+            raise
         record.write_text(json.dumps({"key": key, **measured.to_dict()}))
         return run, measured
 
-    def mosaic(self, case: Case, label: str, *extra: str, **options: Any) -> tuple[Run, Measured]:
-        """Run ``mosaic drizzle`` afresh on the exposures themselves, which it does not touch."""
+    def time_drizzlepac(self, case: Case, cores: int) -> Measured:
+        """Time a whole job of DrizzlePac, start of the interpreter included."""
+        inputs = self.exposures(case.exposures, case.n_exposures)
+        folder = self.work / "drizzlepac" / "timing"
+        _fill_folder(folder, inputs)
+        job = _job(case, inputs, {"num_cores": cores}, extras=False)
+        (folder / "job.json").write_text(json.dumps(job, indent=1))
+        command = [str(self.oracle.python), str(SCRIPT), "job.json"]
+        return run_measured(command, folder, QUIET, folder / LOG)
+
+    def mosaic(self, case: Case, label: str, **options: Any) -> tuple[Run, Measured]:
+        """Run mosaic afresh, in this process, on the exposures themselves, which it does not touch."""
         inputs = self.exposures(case.exposures, case.n_exposures)
         folder = self.work / "mosaic" / case.name.replace("/", "_") / label
         _empty(folder)
-        command = [sys.executable, "-m", "mosaic.cli", "drizzle", *map(str, inputs)]
-        command += ["-o", str(folder / OUTPUT), "--quiet", "--restart", *extra]
-        for name, value in {**case.parameters, **options}.items():
-            command += ["-p", f"{name}={_text(value)}"]
-        environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
-        measured = run_measured(command, folder, environment, folder / "mosaic.out")
+        settings = load_settings(None, (), **(options | self.parameters(case, for_oracle=False)))
+        start = time.perf_counter()
+        listing = [f"@{inputs[0].with_name(case.listing)}"] if case.listing else [str(p) for p in inputs]
+        pipeline.drizzle(
+            listing,
+            str(folder / OUTPUT),
+            options=RunOptions.resolve(cores=_CORES, restart=True, keep_job=False),
+            settings=settings,
+        )
+        measured = Measured(time.perf_counter() - start, 0, 0, 1)
         return Run(folder, OUTPUT, folder / f"{OUTPUT}_inputs", inputs), measured
 
+    def time_mosaic(self, case: Case, cores: int) -> Measured:
+        """Time a whole job of ``mosaic drizzle``, start of the interpreter included."""
+        inputs = self.exposures(case.exposures, case.n_exposures)
+        folder = self.work / "mosaic" / "timing"
+        _empty(folder)
+        command = [sys.executable, "-m", "mosaic.cli", "drizzle", *map(str, inputs)]
+        command += ["-o", str(folder / OUTPUT), "--quiet", "--restart", "--cores", str(cores)]
+        environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
+        return run_measured(command, folder, environment, folder / "mosaic.out")
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
-
-def _run_job(python: Path, folder: Path, job: Mapping[str, Any]) -> Measured:
-    (folder / "job.json").write_text(json.dumps(job, indent=1))
-    script = Path(__file__).with_name("oracle_job.py")
-    return run_measured([str(python), str(script), "job.json"], folder, _QUIET, folder / "oracle.out")
-
-
-def _simulate(folder: Path, arguments: Mapping[str, Any]) -> None:
+def make_simulated(folder: Path, wanted: ExposureSet) -> None:
+    """Simulate a set."""
     folder.mkdir(parents=True, exist_ok=True)
-    simulate(folder, **arguments)
+    simulate(folder, **dict(wanted.simulated or {}))
 
 
-def _add_flat(exposures: Sequence[Path], folder: Path) -> None:
-    """Copy exposures and name a flat field in their headers; the pixels stay as they are."""
+def make_derived(folder: Path, wanted: ExposureSet, bases: Sequence[Sequence[Path]]) -> None:
+    """Copy other sets and edit the copies."""
     folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(5)
-    flat = fits.HDUList([fits.PrimaryHDU()])
-    with fits.open(exposures[0]) as hdul:
-        for hdu in (hdu for hdu in hdul if hdu.name == "SCI"):
-            shape = hdu.data.shape
-            values = random.normal(1.0, 0.02, shape) + np.linspace(-0.1, 0.1, shape[1])
-            flat.append(fits.ImageHDU(values.astype(np.float32), name="SCI", ver=hdu.ver))
-            flat[-1].header["CCDCHIP"] = hdu.header["CCDCHIP"]
-    flat.writeto(folder / f"parity{FLAT}")
-    for path in exposures:
-        _copy(path, folder / path.name)
-        fits.setval(folder / path.name, "PFLTFILE", value=f"parity{FLAT}")
+    for exposures in bases:
+        for path in (*exposures, *companions_of(exposures[0].parent)):
+            copy(path, folder / path.name)
+    if wanted.recipe:
+        RECIPES[wanted.recipe](exposures_in(folder), **wanted.options)
 
 
-def _fits_in(folder: Path) -> tuple[Path, ...]:
-    ends = ("_flt", "_flc", "_cal", "_mos")
-    return tuple(sorted(p for p in folder.glob("*.fits") if p.stem.endswith(ends)))
+def exposures_in(folder: Path) -> tuple[Path, ...]:
+    """Return the exposures in a folder by name."""
+    return tuple(sorted(p for p in folder.glob("*.fits") if p.stem.endswith(_EXPOSURE_ENDS)))
 
 
-def _copy(source: Path, target: Path) -> None:
+def companions_of(folder: Path) -> list[Path]:
+    """Return the files beside exposures that a run needs."""
+    return [path for pattern in _COMPANIONS for path in sorted(folder.glob(pattern))]
+
+
+def _job(
+    case: Case, inputs: Sequence[Path], parameters: Mapping[str, Any], *, extras: bool
+) -> dict[str, Any]:
+    names = [path.name for path in inputs]
+    return {
+        "prepare": False,
+        "extras": extras,
+        "inputs": names,
+        "argument": f"@{case.listing}" if case.listing else names,
+        "output": OUTPUT,
+        "parameters": dict(parameters),
+    }
+
+
+def _fill_folder(folder: Path, inputs: Sequence[Path]) -> None:
+    _empty(folder)
+    for path in (*inputs, *companions_of(inputs[0].parent)):
+        copy(path, folder / path.name)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, unpacked and writable."""
     if source.suffix == ".gz":
         with gzip.open(source) as packed, target.open("wb") as out:
             shutil.copyfileobj(packed, out)
@@ -212,5 +230,6 @@ def _empty(folder: Path) -> None:
 
 def _digest(job: Mapping[str, Any], inputs: Sequence[Path]) -> str:
     text = f"{JOB_REVISION}{json.dumps(job, sort_keys=True)}"
-    text += "".join(f"{path.name}{path.stat().st_size}{path.stat().st_mtime_ns}" for path in inputs)
+    files = (*inputs, *companions_of(inputs[0].parent))
+    text += "".join(f"{path.name}{path.stat().st_size}{path.stat().st_mtime_ns}" for path in files)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,7 @@ from tests.parity.compare import (
     summarise,
     table_differences,
 )
-from tests.parity.rows import Row, relax
+from tests.parity.rows import Row, excuse, judged, map_rounding, relax
 
 
 def test_robust_sigma_ignores_stars_and_nan() -> None:
@@ -110,8 +110,8 @@ def test_summary_counts_what_it_does_not_show() -> None:
     assert summarise(["a", "b", "c"], shown=2) == "3: a; b (+1 more)"
 
 
-@pytest.mark.parametrize(("own", "passed"), [(1.0, True), (0.7, False)])
-def test_a_failed_row_is_judged_by_the_reference_against_itself(*, own: float, passed: bool) -> None:
+@pytest.mark.parametrize(("own", "passed"), [(1.19, True), (1.1, False)])
+def test_a_failed_row_is_judged_by_what_the_table_costs(*, own: float, passed: bool) -> None:
     row = Row(15, "sci", "< 0.1", "1.2", passed=False, figures=(1.2,), limits=(0.1,))
     reference = Row(15, "sci", "< 0.1", "", passed=False, figures=(own,), limits=(0.1,))
     assert [item.passed for item in relax([row], [reference])] == [passed]
@@ -120,3 +120,32 @@ def test_a_failed_row_is_judged_by_the_reference_against_itself(*, own: float, p
 def test_a_row_without_figures_is_not_relaxed() -> None:
     row = Row(22, "keywords", "equal", "1: A", passed=False)
     assert relax([row], [row]) == [row]
+
+
+def test_only_named_rows_are_excused_and_only_when_they_fail() -> None:
+    rows = [judged(number, "x", "0", "", (figure, 0)) for number, figure in ((15, 1), (16, 1), (17, 0))]
+    found = excuse(rows, {15: "D-1: why", 17: "D-1: why"})
+    assert [(row.passed, row.reason) for row in found] == [(None, "D-1: why"), (False, ""), (True, "")]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "ratio"), [([(1.0, 4.0), (3.0, 6.0)], 0.5), ([(0, 0)], 0.0), ([(1, 0)], np.inf)]
+)
+def test_the_ratio_of_a_row_is_its_worst_figure_over_its_limit(
+    pairs: list[tuple[float, float]], ratio: float
+) -> None:
+    row = judged(1, "x", "", "", *pairs)
+    assert row.ratio == ratio
+    assert row.passed is (ratio <= 1.0)
+
+
+def test_more_map_error_is_allowed_where_degrees_are_coarser() -> None:
+    def header(ra: float) -> fits.Header:
+        cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 5.0, "CRPIX2": 5.0, "CRVAL1": ra}
+        cards |= {"CRVAL2": 2.0, "CD1_1": -1.4e-5, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1.4e-5}
+        return fits.Header({**cards, "NAXIS": 2, "NAXIS1": 9, "NAXIS2": 9})
+
+    near, far = map_rounding(header(0.3)), map_rounding(header(300.0))
+    # Four steps of 1.42e-14 deg at 90 deg; two of 5.68e-14 deg at 300 deg.
+    assert near == pytest.approx(1e-9 + 4 * 1.42e-14 / 1.4e-5, rel=0.05)
+    assert far - near == pytest.approx(2 * 5.68e-14 / 1.4e-5, rel=0.05)

@@ -1,0 +1,314 @@
+"""Rows of the checklist that compare images: separate drizzles, median, blot, masks, products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from mosaic.exposure.catalogue import read_catalogue
+from mosaic.geometry.grid import reference_grid
+from mosaic.geometry.pixmap import build_map_model
+from mosaic.kernels.blot import INTERPOLATORS
+from mosaic.settings import Settings
+from tests.parity.compare import Array, deviation, exceeds, local_maximum, relative_deviation
+from tests.parity.rows import Context, Row, judged
+from tests.parity.runs import exposure_root, read
+
+_EDGE = {"poly5": (0, 3), "poly3": (0, 3)}
+"""Rows and columns at the sides and at the top of the median that an interpolant gets wrong."""
+_FLIPS = 2e-6
+"""Share of blotted pixels that may differ by more. Positions are held in single precision, 2.4e-4 px apart
+beyond 2048: 1e-9 px between the WCS libraries put some on the other side, which shows beside cores."""
+
+
+def _image_row(
+    c: Context,
+    number: int,
+    name: str,
+    pair: tuple[Array, Array],
+    where: Array,
+    share: tuple[float, float, float],
+) -> Row:
+    """Compare rates; `share` = allowed share of class B, and the 99.9 % and 99.99 % limits of C in sigma."""
+    ours, theirs = (plane[where] for plane in pair)
+    found = deviation(ours, theirs)
+    sigma = max(c.sigma, 1e-30)
+    if not c.loose:
+        allowed = int(share[0] * found.n) + c.allowed(number)
+        worst, over = _excess(ours, theirs, 2e-6, 2e-4 * c.sigma, allowed)
+        text = f"{over} px over ({allowed} allowed); max {found.max / sigma:.1e} sigma, rms {found.rms:.1e}"
+        return judged(number, name, "2e-6 abs(v) + 2e-4 sigma", text, (worst, 1.0))
+    p999, p9999 = found.p999 / sigma, found.p9999 / sigma
+    tolerance = f"99.9 % < {share[1]:g} sigma"
+    pairs = [(p999, share[1])]
+    if np.isfinite(share[2]):
+        tolerance += f", 99.99 % < {share[2]:g} sigma"
+        pairs.append((p9999, share[2]))
+    text = f"99.9 % {p999:.1e}, 99.99 % {p9999:.1e}, max {found.max / sigma:.1e} sigma"
+    return judged(number, name, tolerance, text, *pairs)
+
+
+def _excess(ours: Array, theirs: Array, relative: float, absolute: Any, allowed: int) -> tuple[float, int]:
+    """Largest difference over its tolerance when `allowed` pixels are left out, and how many lie over."""
+    a, b = (np.asarray(values, dtype=np.float64) for values in (ours, theirs))
+    if a.size == 0:
+        return 0.0, 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(a - b) / (relative * np.abs(b) + absolute)
+    ratio[a == b] = 0.0
+    ratio[np.isnan(a) & np.isnan(b)] = 0.0
+    ratio[np.isnan(a) != np.isnan(b)] = np.inf
+    ratio[np.isnan(ratio)] = np.inf
+    over = int(np.count_nonzero(ratio > 1.0))
+    if allowed >= ratio.size:
+        return 0.0, over
+    return float(np.partition(ratio.ravel(), ratio.size - 1 - allowed)[ratio.size - 1 - allowed]), over
+
+
+def _weight_row(c: Context, number: int, name: str, pair: tuple[Array, Array]) -> Row:
+    largest = float(np.abs(pair[1]).max())
+    # A drop placed differently by `map_px` (the reference goes through degrees) gains or loses as much on
+    # two sides: of a sliver that reaches into a pixel this is much, relatively.
+    floor = 2.0 * c.map_px * largest
+    where = np.abs(pair[1]) > 0.0
+    if not where.any():
+        return Row(number, name, "-", "no weight", None)
+    relative = relative_deviation(*pair, where & (np.abs(pair[1]) > 1e-8 * largest))
+    if not c.loose:
+        worst, over = _excess(*pair, 1e-6, floor, c.allowed(number))
+        text = f"{over} px over ({c.allowed(number)} allowed); max {relative.max(initial=0.0):.1e}"
+        tolerance = f"1e-6 relative + {floor / largest:.0e} of the largest"
+        return judged(number, name, tolerance, text, (worst, 1.0))
+    share = float(np.mean(relative > 0.01)) if relative.size else 0.0
+    return judged(number, name, "99.99 % within 1 %", f"{1 - share:.5%} within", (share, 1e-4))
+
+
+def _merge(rows: Sequence[Row]) -> Row:
+    """Make one row of several of the same kind: the worst one, and how many there are."""
+    failed = [row for row in rows if row.passed is False]
+    shown = failed[0] if failed else max(rows, key=lambda row: row.ratio or 0.0)
+    text = shown.measured + (
+        f" ({len(failed)} of {len(rows)} fail)" if failed else f" (worst of {len(rows)})"
+    )
+    figures = tuple(max(values) for values in zip(*(row.figures for row in rows), strict=False))
+    passed = None if all(row.passed is None for row in rows) else not failed
+    return Row(shown.number, shown.quantity, shown.tolerance, text, passed, figures, shown.limits)
+
+
+def _pair(c: Context, name: str) -> tuple[Array, Array] | None:
+    """Read an intermediate of both runs; None where one of them has none."""
+    ours, theirs = c.ours.intermediate(name), c.theirs.intermediate(name)
+    return None if ours is None or theirs is None else (read(ours), read(theirs))
+
+
+def _singles(c: Context) -> Iterator[Row]:
+    images, weights = [], []
+    for root in dict.fromkeys(exposure_root(path) for path, _, _ in c.theirs.chips):
+        sci, wht = (_pair(c, f"{root}_single_{kind}.fits") for kind in ("sci", "wht"))
+        if sci is None or wht is None:
+            continue
+        images.append(_image_row(c, 9, "single_sci", sci, wht[1] > 0, (0.0, 0.05, np.inf)))
+        weights.append(_weight_row(c, 10, "single_wht", wht))
+    for rows in (images, weights):
+        if rows:
+            yield _merge(rows)
+
+
+def _median(c: Context) -> Iterator[Row]:
+    if c.ours.median is None or c.theirs.median is None:
+        return
+    pair = read(c.ours.median), read(c.theirs.median)
+    yield _image_row(c, 11, "median", pair, np.ones(pair[0].shape, bool), (1e-6, 0.05, np.inf))
+
+
+def _blots(c: Context) -> Iterator[Row]:
+    if c.kind == "E" or c.theirs.median is None:
+        return  # the reference always blots through its table: that is class C
+    rows = []
+    edge = _EDGE.get(str(c.parameters.get("blot_interp", "poly5")), (2, 3))
+    for path, extver, index in c.theirs.chips:
+        pair = _pair(c, f"{exposure_root(path)}_sci{extver}_blt.fits")
+        if pair is None:
+            continue
+        where = _inside_median(path, index, fits.getheader(c.theirs.median), *edge)
+        header = fits.getheader(path, index)
+        rate = "/S" in str(header.get("BUNIT", "")).upper()
+        electrons = float(fits.getval(path, "EXPTIME")) if rate else 1.0
+        ours, theirs = (plane * electrons for plane in pair)
+        found = deviation(ours[where], theirs[where])
+        if c.loose:
+            text = f"rms {found.rms:.1e}, max {found.max:.1e} e-"
+            rows.append(judged(12, "blt", "rms < 0.1 e-", text, (found.rms, 0.1)))
+            continue
+        # The medians differ by 2e-6 of their value (row 11), and 36 of them make a blotted pixel: the
+        # largest of them sets the difference.
+        near = 1e-3 + 5e-6 * local_maximum(theirs, 3)
+        allowed = int(np.ceil(_FLIPS * found.n))
+        worst, over = _excess(ours[where], theirs[where], 0.0, near[where], allowed)
+        plain = int(np.count_nonzero(exceeds(ours, theirs, relative=5e-6, absolute=1e-3) & where))
+        text = f"{over}/{found.n} px over ({plain} of their own value); max {found.max:.1e} e-"
+        tolerance = "5e-6 of the largest within 3 px + 1e-3 e-" + (f"; {_FLIPS:g} px" if allowed else "")
+        rows.append(judged(12, "blt", tolerance, text, (worst, 1.0)))
+    if rows:
+        yield _merge(rows)
+
+
+def _blot_alone(c: Context) -> Iterator[Row]:
+    """Our interpolation of the reference's own median against its blot: the step without its input."""
+    name = str(c.parameters.get("blot_interp", "poly5"))
+    addsky = bool(c.parameters.get("blot_addsky", True)) and bool(c.parameters.get("skysub", True))
+    if c.kind != "B" or c.theirs.median is None or not addsky:
+        return
+    median, grid = read(c.theirs.median), reference_grid(c.theirs.median)
+    sky, rows = c.theirs.sky(), []
+    for exposure in read_catalogue([str(p) for p in c.theirs.inputs], Settings()).exposures:
+        for chip in exposure.chips:
+            path = c.theirs.intermediate(f"{chip.rootname}_sci{chip.extver}_blt.fits")
+            level = sky.get(f"{chip.rootname}[{chip.extver}]")
+            if path is None or level is None:
+                continue
+            ratio = np.float32((grid.scale_arcsec / chip.idcscale_arcsec) ** 2)
+            ny, nx = chip.shape_yx
+            out = np.zeros((ny, nx), np.float32)
+            model = build_map_model(chip.wcs, grid, 10)
+            rate = chip.exptime_s / float(ratio)
+            INTERPOLATORS[name](median, (0, 0), median.shape, model, (0, ny, 0, nx), rate, True, 1.0, out)
+            theirs = (read(path).astype(np.float64) - level) * chip.to_electrons
+            edge = _EDGE.get(name, (2, 3))
+            where = _inside_median(
+                exposure_path(c, chip.path), chip.hdu_index, fits.getheader(c.theirs.median), *edge
+            )
+            allowed = int(np.ceil(_FLIPS * out.size))
+            # The sky was added and is taken off again: half a unit in the last place of the sum.
+            room = 1e-3 + 1.2e-7 * np.abs(read(path)) * chip.to_electrons
+            worst, over = _excess(out[where], theirs[where], 5e-6, room[where], allowed)
+            text = f"{over}/{out.size} px over ({allowed} allowed)"
+            rows.append(
+                judged(12, "blt of the reference's own median", "5e-6 relative + 1e-3 e-", text, (worst, 1.0))
+            )
+    if rows:
+        yield _merge(rows)
+
+
+def exposure_path(c: Context, path: str) -> Any:
+    """Input of a run by the path the catalogue gives it."""
+    return next(p for p in c.theirs.inputs if str(p).endswith(path.rsplit("/", 1)[-1]))
+
+
+def _inside_median(path: Any, index: int, frame: fits.Header, sides: int, top: int) -> Array:
+    """Chip pixels that do not fall on the outermost rows and columns of the median (known defects there)."""
+    with fits.open(path) as hdul:
+        chip = WCS(hdul[index].header, hdul)
+        ny, nx = hdul[index].data.shape
+    step = 8
+    y, x = np.mgrid[0 : ny + step : step, 0 : nx + step : step].astype(float)
+    x_out, y_out = WCS(frame).all_world2pix(*chip.all_pix2world(x, y, 0), 0)
+
+    def fill(nodes: Array) -> Array:
+        rows, columns = np.arange(ny) / step, np.arange(nx) / step
+        i, j = rows.astype(int), columns.astype(int)
+        u, v = (rows - i)[:, None], (columns - j)[None, :]
+        low = nodes[i][:, j] * (1 - v) + nodes[i][:, j + 1] * v
+        high = nodes[i + 1][:, j] * (1 - v) + nodes[i + 1][:, j + 1] * v
+        return np.asarray(low * (1 - u) + high * u)
+
+    full_x, full_y = fill(x_out), fill(y_out)
+    size_x, size_y = int(frame["NAXIS1"]), int(frame["NAXIS2"])
+    inside = (full_y < size_y - top - 1.0) & (full_y > sides - 1.0)
+    if sides:
+        inside &= (full_x > sides - 1.0) & (full_x < size_x - sides - 1.0)
+    # What lies well outside is the sky level in both.
+    return np.asarray(inside | (full_y > size_y + 1.0))
+
+
+def _cosmic_rays(c: Context) -> Iterator[Row]:
+    if not c.masks:
+        return
+    flagged = [int(np.count_nonzero(b == 0)) for _, b in c.masks.values()]
+    if c.kind == "D":
+        # Our noise is the smaller one: what the reference flags, ours must flag too.
+        missed = [int(np.count_nonzero((a == 1) & (b == 0))) for a, b in c.masks.values()]
+        more = sum(int(np.count_nonzero((a == 0) & (b == 1))) for a, b in c.masks.values())
+        text = f"{max(missed)} missed at most, {sum(missed)} in all, of {sum(flagged)}; {more} more found"
+        yield judged(13, "crmask, flags of the reference missed in a chip", "<= 5", text, (max(missed), 5))
+        return
+    allowed = 10 if c.kind in "CE" else 5
+    counts = [int(np.count_nonzero(a != b)) for a, b in c.masks.values()]
+    text = f"{max(counts)} at most, {sum(counts)} in all, of {sum(flagged)} flagged"
+    title = "crmask, pixels that differ in a chip"
+    yield judged(13, title, f"<= {allowed}", text, (max(counts), allowed))
+
+
+def _quality(c: Context) -> Iterator[Row]:
+    counts = []
+    for path, extver, _ in c.theirs.chips:
+        files = [run.updated / path.name for run in (c.ours, c.theirs)]
+        if not all(file.exists() for file in files):
+            continue
+        pair = []
+        for file in files:
+            with fits.open(file, memmap=False) as hdul:
+                pair.append(hdul["DQ", extver].data.astype(np.int32) & 0xFFFF)
+        differ = (pair[1] & ~pair[0]) != 0 if c.kind == "D" else pair[0] != pair[1]
+        counts.append(int(np.count_nonzero(differ)))
+    if counts:
+        allowed = 10 if c.kind in "CE" else 5
+        text = f"{max(counts)} at most, {sum(counts)} in all"
+        what = "flags missed" if c.kind == "D" else "pixels that differ"
+        yield judged(14, f"updated DQ, {what} in a chip", f"<= {allowed}", text, (max(counts), allowed))
+
+
+def _final(c: Context) -> Iterator[Row]:
+    where = (c.wht[1] > 0) & (c.wht[0] > 0)
+    yield _image_row(c, 15, "final sci where wht > 0", c.sci, where, (0.0, 0.01, 0.1))
+    kind = str(c.parameters.get("final_wht_type", "EXP"))
+    yield _weight_row(c, 16 if kind == "EXP" else 17, f"final wht {kind}", c.wht)
+    try:
+        contexts = c.ours.plane("ctx"), c.theirs.plane("ctx")
+    except (FileNotFoundError, KeyError):
+        contexts = None
+    size = c.wht[1].size
+    if contexts is not None and contexts[0] is not None and contexts[1] is not None:
+        same = contexts[0].shape == contexts[1].shape
+        differ = int(np.count_nonzero(contexts[0] != contexts[1])) if same else size
+        allowed = c.allowed(18) + (int(np.ceil(2e-6 * size)) if c.loose else 0)
+        yield judged(18, "ctx, pixels that differ", f"<= {allowed}", str(differ), (differ, allowed))
+    pattern = int(
+        np.count_nonzero((np.isnan(c.sci[0]) != np.isnan(c.sci[1])) | ((c.wht[0] == 0) != (c.wht[1] == 0)))
+    )
+    allowed = c.allowed(19) + (int(np.ceil(1e-6 * size)) if c.loose else 0)
+    title = "NaN and zero-weight pattern, pixels that differ"
+    yield judged(19, title, f"<= {allowed}", str(pattern), (pattern, allowed))
+    if not c.loose:
+        empty = (c.wht[0] == 0) & (c.wht[1] == 0)
+        ours, theirs = (plane[empty] for plane in c.sci)
+        over = int(np.count_nonzero(exceeds(ours, theirs, relative=2e-6, absolute=2e-4 * c.sigma)))
+        text = f"{over} of {int(np.count_nonzero(empty))} px"
+        allowed = c.allowed(20)
+        yield judged(20, "values at zero weight", f"<= {allowed} px differ", text, (over, allowed))
+    yield _total(c, where)
+
+
+def _total(c: Context, where: Array) -> Row:
+    total = [float(np.sum(plane[where], dtype=np.float64)) for plane in c.sci]
+    apart = abs(total[0] - total[1]) / (abs(total[1]) or 1.0)
+    limit = 1e-5 if c.loose else 1e-6
+    row = judged(21, "total flux, ours / theirs - 1", f"{limit:.0e}", f"{apart:.1e}", (apart, limit))
+    # Where a decision about a cosmic ray differs, its flux does too: the row is then only reported.
+    return replace(row, passed=None) if c.n_cr_differ and not row.passed else row
+
+
+PLANE_ROWS: tuple[Callable[[Context], Iterator[Row]], ...] = (
+    _singles,
+    _median,
+    _blots,
+    _blot_alone,
+    _cosmic_rays,
+    _quality,
+    _final,
+)
