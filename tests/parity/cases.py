@@ -48,6 +48,8 @@ class Case:
     """Parameters that the reference needs in another form."""
     defects: Mapping[int, str] = field(default_factory=dict)
     """Rows that a defect of the reference makes differ, with the reason; row 0: it does not run."""
+    mended: Mapping[int, str] = field(default_factory=dict)
+    """The same, for defects that `peer_compat` repeats: class D only."""
     note: str = ""
 
     @property

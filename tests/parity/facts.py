@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+FRAME = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+"""Size and linear WCS of a frame."""
+
 TOTAL_KEYWORDS = ("EXPTIME", "TEXPTIME", "EXPSTART", "EXPEND", "NDRIZIM", "NCOMBINE")
 """Totals of the product."""
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from mosaic.exposure.catalogue import read_catalogue
 from mosaic.geometry.grid import reference_grid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.kernels.blot import INTERPOLATORS
-from mosaic.settings import Settings
 from tests.parity.compare import Array, deviation, exceeds, local_maximum, relative_deviation
+from tests.parity.facts import FRAME
 from tests.parity.rows import Context, Row, judged
-from tests.parity.runs import exposure_root, read
+from tests.parity.runs import Run, catalogue_of, exposure_root, read
 
 _EDGE = {"poly5": (0, 3), "poly3": (0, 3)}
 """Rows and columns at the sides and at the top of the median that an interpolant gets wrong."""
@@ -135,7 +135,7 @@ def _blots(c: Context) -> Iterator[Row]:
         pair = _pair(c, f"{exposure_root(path)}_sci{extver}_blt.fits")
         if pair is None:
             continue
-        where = _inside_median(path, index, fits.getheader(c.theirs.median), *edge)
+        where = _inside_median(path, index, median_frame(c.theirs), *edge)
         header = fits.getheader(path, index)
         rate = "/S" in str(header.get("BUNIT", "")).upper()
         electrons = float(fits.getval(path, "EXPTIME")) if rate else 1.0
@@ -165,8 +165,8 @@ def _blot_alone(c: Context) -> Iterator[Row]:
     if c.kind != "B" or c.theirs.median is None or not addsky:
         return
     median, grid = read(c.theirs.median), reference_grid(c.theirs.median)
-    sky, rows = c.theirs.sky(), []
-    for exposure in read_catalogue([str(p) for p in c.theirs.inputs], Settings()).exposures:
+    sky, rows = c.theirs.sky, []
+    for exposure in catalogue_of(c.theirs.inputs).exposures:
         for chip in exposure.chips:
             path = c.theirs.intermediate(f"{chip.rootname}_sci{chip.extver}_blt.fits")
             level = sky.get(f"{chip.rootname}[{chip.extver}]")
@@ -180,9 +180,7 @@ def _blot_alone(c: Context) -> Iterator[Row]:
             INTERPOLATORS[name](median, (0, 0), median.shape, model, (0, ny, 0, nx), rate, True, 1.0, out)
             theirs = (read(path).astype(np.float64) - level) * chip.to_electrons
             edge = _EDGE.get(name, (2, 3))
-            where = _inside_median(
-                exposure_path(c, chip.path), chip.hdu_index, fits.getheader(c.theirs.median), *edge
-            )
+            where = _inside_median(exposure_path(c, chip.path), chip.hdu_index, median_frame(c.theirs), *edge)
             allowed = int(np.ceil(_FLIPS * out.size))
             # The sky was added and is taken off again: half a unit in the last place of the sum.
             room = 1e-3 + 1.2e-7 * np.abs(read(path)) * chip.to_electrons
@@ -202,6 +200,27 @@ def exposure_path(c: Context, path: str) -> Any:
 
 def _inside_median(path: Any, index: int, frame: fits.Header, sides: int, top: int) -> Array:
     """Chip pixels that do not fall on the outermost rows and columns of the median (known defects there)."""
+    full_x, full_y = _on_frame(path, index, frame.tostring())
+    size_x, size_y = int(frame["NAXIS1"]), int(frame["NAXIS2"])
+    inside = (full_y < size_y - top - 1.0) & (full_y > sides - 1.0)
+    if sides:
+        inside &= (full_x > sides - 1.0) & (full_x < size_x - sides - 1.0)
+    # What lies well outside is the sky level in both.
+    return np.asarray(inside | (full_y > size_y + 1.0))
+
+
+def median_frame(run: Run) -> fits.Header:
+    """Size and linear WCS of the median."""
+    assert run.median is not None
+    header = fits.getheader(run.median)
+    cards = {name: header[name] for name in FRAME}
+    return fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "NAXIS": 2, **cards})
+
+
+@lru_cache(maxsize=16)
+def _on_frame(path: Any, index: int, frame_text: str) -> tuple[Array, Array]:
+    """Positions of the pixels of a chip in a frame, 0-based, from every eighth one."""
+    frame = fits.Header.fromstring(frame_text)
     with fits.open(path) as hdul:
         chip = WCS(hdul[index].header, hdul)
         ny, nx = hdul[index].data.shape
@@ -217,13 +236,7 @@ def _inside_median(path: Any, index: int, frame: fits.Header, sides: int, top: i
         high = nodes[i + 1][:, j] * (1 - v) + nodes[i + 1][:, j + 1] * v
         return np.asarray(low * (1 - u) + high * u)
 
-    full_x, full_y = fill(x_out), fill(y_out)
-    size_x, size_y = int(frame["NAXIS1"]), int(frame["NAXIS2"])
-    inside = (full_y < size_y - top - 1.0) & (full_y > sides - 1.0)
-    if sides:
-        inside &= (full_x > sides - 1.0) & (full_x < size_x - sides - 1.0)
-    # What lies well outside is the sky level in both.
-    return np.asarray(inside | (full_y > size_y + 1.0))
+    return fill(x_out), fill(y_out)
 
 
 def _cosmic_rays(c: Context) -> Iterator[Row]:

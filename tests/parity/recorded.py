@@ -18,7 +18,7 @@ from astropy.io import fits
 
 from tests.parity.cases import Case
 from tests.parity.compare import Array, local_maximum, robust_sigma
-from tests.parity.facts import TOTAL_KEYWORDS
+from tests.parity.facts import FRAME, TOTAL_KEYWORDS
 from tests.parity.groups import ALL
 from tests.parity.programs import Workshop
 from tests.parity.rows import map_rounding
@@ -44,7 +44,6 @@ NAMES = (
     "chips/subarray",
 )
 """Cases that are recorded."""
-FRAME = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _EVEN, _BRIGHT = 200, 40
 _GOLDEN = 0.6180339887498949
 
@@ -92,7 +91,7 @@ def describe(run: Run) -> tuple[dict[str, Any], list[tuple[str, Array]]]:
     facts = {
         "frame": {name: header[name] for name in FRAME},
         "totals": {name: primary[name] for name in TOTAL_KEYWORDS if name in primary},
-        "sky": run.sky(),
+        "sky": run.sky,
         "sigma": robust_sigma(sci[wht > 0]),
         "map_px": map_rounding(header),
         "n_nan": int(np.count_nonzero(np.isnan(sci))),

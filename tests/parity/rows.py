@@ -75,6 +75,11 @@ class Context:
         return self.kind == "C"
 
     @property
+    def repeats(self) -> bool:
+        """Whether class B of the same case says what does not depend on the run."""
+        return self.kind == "D" and bool(self.masks)
+
+    @property
     def n_cr_differ(self) -> int:
         return sum(int(np.count_nonzero(a != b)) for a, b in self.masks.values())
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
+from mosaic.exposure.catalogue import Catalogue, read_catalogue
+from mosaic.settings import Settings
 from tests.parity.compare import Array
 
 _EXPOSURE_SUFFIX = re.compile(r"_(flt|flc|cal|c0m)\.fits$")
@@ -57,8 +59,9 @@ class Run:
         """Return the primary header of the science product."""
         return fits.getheader(self._product("sci")[0], 0)
 
+    @cached_property
     def table(self) -> Any:
-        """Return the HDRTAB table, or None."""
+        """The HDRTAB table, or None."""
         with fits.open(self._product("sci")[0], memmap=False) as hdul:
             return hdul["HDRTAB"].data if "HDRTAB" in hdul else None
 
@@ -86,10 +89,10 @@ class Run:
         found = sorted(self.folder.glob("*_staticMask.fits"))
         return {re.sub(r"^.*?(\d+x\d+_\d+_staticMask)", r"\1", path.stem): path for path in found}
 
+    @cached_property
     def sky(self) -> dict[str, float]:
         """MDRIZSKY of every chip, from the updated exposures, else from the HDRTAB table."""
         found: dict[str, float] = {}
-        table = self.table()
         for row, (path, extver, index) in enumerate(self.chips):
             key = f"{exposure_root(path)}[{extver}]"
             updated = self.updated / path.name
@@ -97,9 +100,17 @@ class Run:
                 header = fits.getheader(updated, index)
                 if "MDRIZSKY" in header:
                     found[key] = float(header["MDRIZSKY"])
-            elif table is not None and "MDRIZSKY" in table.names and len(table) == len(self.chips):
+                continue
+            table = self.table
+            if table is not None and "MDRIZSKY" in table.names and len(table) == len(self.chips):
                 found[key] = float(table["MDRIZSKY"][row])
         return found
+
+
+@lru_cache(maxsize=16)
+def catalogue_of(inputs: tuple[Path, ...]) -> Catalogue:
+    """Read what the headers of exposures say, once."""
+    return read_catalogue([str(path) for path in inputs], Settings())
 
 
 def read(path: Path, index: int = 0) -> Array:

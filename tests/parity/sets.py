@@ -41,6 +41,24 @@ _SIMULATED = (
     ),
 )
 
+_COUNTING = {
+    "stis_ccd": "stis/ccd",
+    "stis_nuv": "stis/nuv-mama",
+    "stis_fuv": "stis/fuv-mama",
+    "nic1": "nicmos/nic1",
+    "nic2": "nicmos/nic2",
+    "nic3": "nicmos/nic3",
+    "wfpc2": "wfpc2",
+}
+"""Sets of detectors that give counts, by name."""
+_OTHERS = tuple(
+    ExposureSet(
+        f"tiny_{name}",
+        {"instrument": instrument, "chip_shape": (96, 110), "seed": 40 + k, "program": f"o{k:02d}", **_AT},
+    )
+    for k, (name, instrument) in enumerate(_COUNTING.items())
+)
+
 _DERIVED = (
     ExposureSet("acs_small_flat", base=(ACS_SMALL,), recipe="flat"),
     ExposureSet("tiny_flat", base=(TINY,), recipe="flat"),
@@ -84,6 +102,7 @@ _DERIVED = (
     ),
     ExposureSet("acs_uvis", base=(TINY, "tiny_uvis")),
     ExposureSet("uvis_ir", base=("tiny_uvis", "tiny_ir")),
+    ExposureSet("acs_wfpc2", base=(TINY, "tiny_wfpc2")),
 )
 
 _REAL = (
@@ -95,8 +114,8 @@ _REAL = (
         references={"jref": "refs"},
     ),
     ExposureSet("nicmos", real=("nicmos_ngc4151/*.fits*",)),
-    ExposureSet("wfpc2", real=("wfpc2_omega_cen/*_c?m.fits*",)),
+    ExposureSet("wfpc2", real=("wfpc2_omega_cen/*_c?m.fits*",), references={"uref": "refs"}),
 )
 
-SETS = {item.name: item for item in (*_SIMULATED, *_DERIVED, *_REAL)}
+SETS = {item.name: item for item in (*_SIMULATED, *_OTHERS, *_DERIVED, *_REAL)}
 """All sets by name."""
