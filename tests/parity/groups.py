@@ -201,7 +201,12 @@ def _weights() -> list[Case]:
         _drizzled("weights/ivm-flat-scaled", "tiny_flat", {"final_wht_type": "IVM", **scaled}),
         _drizzled("weights/ivm-flat-turbo", "tiny_flat", {"final_wht_type": "IVM", "final_kernel": "turbo"}),
         _drizzled("weights/ivm-flat-no-sky", "tiny_flat", {"final_wht_type": "IVM", "skysub": False}),
-        _drizzled("weights/ivm-no-flat", TINY, {"final_wht_type": "IVM"}),
+        _drizzled(
+            "weights/ivm-no-flat",
+            TINY,
+            {"final_wht_type": "IVM"},
+            defects={0: "D-7: a flat field named N/A ends the run"},
+        ),
         _drizzled("weights/ivm-uvis", "tiny_uvis_flat", {"final_wht_type": "IVM"}),
         _drizzled(
             "weights/ivm-ir",

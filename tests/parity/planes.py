@@ -15,8 +15,7 @@ from mosaic.geometry.grid import reference_grid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.kernels.blot import INTERPOLATORS
 from tests.parity.compare import Array, deviation, exceeds, local_maximum, relative_deviation
-from tests.parity.facts import FRAME
-from tests.parity.rows import Context, Row, judged
+from tests.parity.rows import Context, Row, judged, linear_frame
 from tests.parity.runs import Run, catalogue_of, exposure_root, read
 
 _EDGE = {"poly5": (0, 3), "poly3": (0, 3)}
@@ -212,9 +211,7 @@ def _inside_median(path: Any, index: int, frame: fits.Header, sides: int, top: i
 def median_frame(run: Run) -> fits.Header:
     """Size and linear WCS of the median."""
     assert run.median is not None
-    header = fits.getheader(run.median)
-    cards = {name: header[name] for name in FRAME}
-    return fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "NAXIS": 2, **cards})
+    return linear_frame(fits.getheader(run.median))
 
 
 @lru_cache(maxsize=16)

@@ -60,9 +60,9 @@ def inverse_variance(exposures: Sequence[Path]) -> None:
             for hdu in _science(hdul):
                 values = _uneven(hdu.data.shape, random) / 90.0
                 made.append(fits.ImageHDU(values, name="IVM", ver=hdu.ver))
-        name = path.name.replace(".fits", "_ivm.fits")
-        made.writeto(path.with_name(name), overwrite=True)
-        lines.append(f"{path.name} {name}\n")
+        target = path.with_name(path.name.replace(".fits", "_ivm.fits"))
+        made.writeto(target, overwrite=True)
+        lines.append(f"{path.name} {target}\n")
     exposures[0].with_name("ivm.lst").write_text("".join(lines))
 
 

@@ -44,7 +44,7 @@ NAMES = (
     "chips/subarray",
 )
 """Cases that are recorded."""
-_EVEN, _BRIGHT = 200, 40
+_EVEN, _BRIGHT = 120, 30
 _GOLDEN = 0.6180339887498949
 
 

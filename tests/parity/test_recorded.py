@@ -98,7 +98,7 @@ def _compare_plane(
 
 def test_the_record_is_of_the_cases_named(record: dict[str, Array]) -> None:
     assert {key.partition("|")[0] for key in record} == {case.name for case in recorded_cases()}
-    assert RECORD.stat().st_size < 400_000
+    assert RECORD.stat().st_size < 250_000
 
 
 def test_a_run_of_another_kernel_does_not_agree(shop: Workshop, record: dict[str, Array]) -> None:
