@@ -112,9 +112,12 @@ class Comparison:
                 }
                 for case in there
             ]
-            for case, futures in zip(there, coming, strict=True):
-                self._compare(case, futures)
-                self.results.save()
+            try:
+                for case, futures in zip(there, coming, strict=True):
+                    self._compare(case, futures)
+                    self.results.save()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _has_exposures(self, case: Case) -> bool:
         try:
@@ -191,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.select == ["record"]:
             print(write_record(shop))
             return 0
-        results = Results(work / "results.json", fresh=options.fresh)
+        results = Results(work / f"{options.report.stem}.json", fresh=options.fresh)
         cases = select_cases(options.select or ([] if options.timing else ["quick"]))
         if options.self_test:
             for case in cases:

@@ -111,6 +111,7 @@ def carry_out(folder: str) -> None:
         log = os.open("oracle.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a question of the program must not eat the next job
         main("job.json")
         status = 0
     except BaseException:  # noqa: BLE001  (a child must not return into the loop of its parent)

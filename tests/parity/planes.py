@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -129,12 +129,11 @@ def _blots(c: Context) -> Iterator[Row]:
     if c.kind == "E" or c.theirs.median is None:
         return  # the reference always blots through its table: that is class C
     rows = []
-    edge = _EDGE.get(str(c.parameters.get("blot_interp", "poly5")), (2, 3))
     for path, extver, index in c.theirs.chips:
         pair = _pair(c, f"{exposure_root(path)}_sci{extver}_blt.fits")
         if pair is None:
             continue
-        where = _inside_median(path, index, median_frame(c.theirs), *edge)
+        where = comparable(c.theirs, path, index, c.parameters)
         header = fits.getheader(path, index)
         rate = "/S" in str(header.get("BUNIT", "")).upper()
         electrons = float(fits.getval(path, "EXPTIME")) if rate else 1.0
@@ -178,8 +177,7 @@ def _blot_alone(c: Context) -> Iterator[Row]:
             rate = chip.exptime_s / float(ratio)
             INTERPOLATORS[name](median, (0, 0), median.shape, model, (0, ny, 0, nx), rate, True, 1.0, out)
             theirs = (read(path).astype(np.float64) - level) * chip.to_electrons
-            edge = _EDGE.get(name, (2, 3))
-            where = _inside_median(exposure_path(c, chip.path), chip.hdu_index, median_frame(c.theirs), *edge)
+            where = comparable(c.theirs, exposure_path(c, chip.path), chip.hdu_index, c.parameters)
             allowed = int(np.ceil(_FLIPS * out.size))
             # The sky was added and is taken off again: half a unit in the last place of the sum.
             room = 1e-3 + 1.2e-7 * np.abs(read(path)) * chip.to_electrons
@@ -190,6 +188,12 @@ def _blot_alone(c: Context) -> Iterator[Row]:
             )
     if rows:
         yield _merge(rows)
+
+
+def comparable(run: Run, path: Any, index: int, parameters: Mapping[str, Any]) -> Array:
+    """Chip pixels whose blot is not spoilt by what the reference does at the edge of the median."""
+    edge = _EDGE.get(str(parameters.get("blot_interp", "poly5")), (2, 3))
+    return _inside_median(path, index, median_frame(run), *edge)
 
 
 def exposure_path(c: Context, path: str) -> Any:

@@ -20,6 +20,7 @@ from tests.parity.cases import Case
 from tests.parity.compare import Array, local_maximum, robust_sigma
 from tests.parity.facts import FRAME, TOTAL_KEYWORDS
 from tests.parity.groups import ALL
+from tests.parity.planes import comparable
 from tests.parity.programs import Workshop
 from tests.parity.rows import map_rounding
 from tests.parity.runs import Run, exposure_root, read
@@ -31,7 +32,6 @@ NAMES = (
     "tiny-ir",
     "kernels/turbo-p0.8-s1.7-r123",
     "kernels/gaussian-p0.5-s1.7-r123",
-    "kernels/lanczos3-p0.8-s1.7-r0",
     "kernels/point-p0.5-s1-r33",
     "combine/median-nlow1-nhigh2",
     "rejection/grow3-ctegrow5",
@@ -60,12 +60,13 @@ def write_record(shop: Workshop) -> Path:
     for case in recorded_cases():
         run = shop.drizzlepac(case)[0]
         facts, planes = describe(run)
+        keep = dict(_compared_blots(run, case))
         arrays[f"{case.name}|facts"] = np.array(json.dumps(facts))
         for name, plane in planes:
             if name.endswith(("crmask", "static")):
                 arrays[f"{case.name}|{name}|bits"] = np.packbits(plane == 0)
                 continue
-            where = sample(plane)
+            where = sample(plane, keep.get(name))
             arrays[f"{case.name}|{name}|where"] = where.astype(np.int32)
             arrays[f"{case.name}|{name}|values"] = plane.ravel()[where]
             if name.endswith("blt"):
@@ -77,23 +78,37 @@ def write_record(shop: Workshop) -> Path:
     return RECORD
 
 
-def sample(plane: Array) -> Array:
-    """Flat positions of pixels spread evenly over an image (golden ratio) and of the brightest."""
+def sample(plane: Array, keep: Array | None = None) -> Array:
+    """Flat positions of pixels spread evenly over an image (golden ratio) and of the brightest.
+
+    Where `keep` is given, only pixels at which it is true.
+    """
     even = (np.arange(_EVEN) * _GOLDEN % 1.0 * plane.size).astype(np.int64)
     bright = np.argsort(np.nan_to_num(np.abs(plane.ravel())), kind="stable")[-_BRIGHT:]
-    return np.unique(np.concatenate([even, bright]))
+    where = np.unique(np.concatenate([even, bright]))
+    return where if keep is None else where[keep.ravel()[where]]
+
+
+def _compared_blots(run: Run, case: Case) -> Iterator[tuple[str, Array]]:
+    """Where the blots of the first and the last chip may be compared."""
+    if run.median is not None:
+        for path, extver, index in (run.chips[0], run.chips[-1]):
+            yield f"{path.name} {extver} blt", comparable(run, path, index, case.parameters)
 
 
 def describe(run: Run) -> tuple[dict[str, Any], list[tuple[str, Array]]]:
     """Return what is kept of a run besides pixels, and its images by name."""
     sci, wht = run.plane("sci"), run.plane("wht")
     header, primary = run.header("sci"), run.primary()
+    path, _, index = run.chips[0]
+    is_rate = "/S" in str(fits.getval(path, "BUNIT", index)).upper()
     facts = {
         "frame": {name: header[name] for name in FRAME},
         "totals": {name: primary[name] for name in TOTAL_KEYWORDS if name in primary},
         "sky": run.sky,
         "sigma": robust_sigma(sci[wht > 0]),
         "map_px": map_rounding(header),
+        "electron": 1.0 / float(fits.getval(path, "EXPTIME")) if is_rate else 1.0,
         "n_nan": int(np.count_nonzero(np.isnan(sci))),
         "n_empty": int(np.count_nonzero(wht == 0)),
         "sum_sci": float(np.sum(sci[wht > 0], dtype=np.float64)),

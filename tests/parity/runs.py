@@ -117,4 +117,6 @@ def read(path: Path, index: int = 0) -> Array:
     """Read one image in native byte order."""
     with fits.open(path, memmap=False) as hdul:
         data = hdul[index].data
+        if data is None:
+            raise FileNotFoundError(f"{path}[{index}] holds no image")
         return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))

@@ -38,7 +38,7 @@ def _allowed(name: str, values: Array, near: Array, facts: dict[str, Any]) -> Ar
     if name.endswith("wht"):
         return np.asarray(1e-6 * size + 2.0 * facts["map_px"] * size.max())
     if name.endswith("blt"):
-        return np.asarray(1e-3 + 5e-6 * near)
+        return np.asarray(1e-3 * facts["electron"] + 5e-6 * near)
     if name.endswith(("ctx", "dq")):
         return np.zeros(size.shape)
     return np.asarray(2e-6 * size + 2e-4 * facts["sigma"])
