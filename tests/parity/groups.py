@@ -309,7 +309,7 @@ def _options() -> list[Case]:
         "proc-electrons": {"proc_unit": "electrons"},
     }
     full: dict[str, dict[str, Any]] = {
-        "group-4": {"group": "4"},
+        "group-1": {"group": "1"},
         "no-sky": {"skysub": False},
         "sky-globalmin": {"skymethod": "globalmin"},
         "stepsize-1": {"stepsize": 1},
@@ -318,6 +318,9 @@ def _options() -> list[Case]:
     }
     cases = _named("options", TINY, {name: {**NO_REJECTION, **given} for name, given in changes.items()}, "D")
     cases += _named("options", TINY, full)
+    reason = "the median takes the exposure time of a chip outside the group: 1 s (not on the D-list)"
+    hit = rows_hit(reason, 11, 12, *FINAL_ROWS)
+    cases.append(Case("options/group-4", TINY, {"group": "4"}, defects=hit))
     cases.append(Case("options/stepsize-0", TINY, classes="E"))
     cases.append(Case("options/stepsize-default", TINY, classes="C"))
     cases.append(Case("options/one-exposure", TINY, n_exposures=1))
@@ -332,6 +335,10 @@ MAIN = (
     Case("ir-small", "ir_small", classes="BDE"),
     Case("real-uvis", "zwicky", classes="BCDE", note="three dithered WFC3/UVIS sub-array exposures"),
     Case("real-hrc", "hrc", classes="BCDE", note="one ACS/HRC exposure; its SIP derived by updatewcs"),
+    Case("real-nicmos", "ngc4151", classes="BC", note="one NICMOS mosaic without distortion"),
+    Case("stis-ccd-small", "stis_ccd_small", classes="BE"),
+    Case("stis-mama-small", "stis_mama_small", classes="BE"),
+    Case("nicmos", "nicmos", classes="BE"),
     Case("tiny-acs", TINY, classes="BCDE"),
     Case("tiny-uvis", "tiny_uvis", classes="BCDE"),
     Case("tiny-ir", "tiny_ir", classes="BCDE"),

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT = "final"
 JOB_REVISION = 2
 """Raised when `oracle_job.py` records something else, so that kept runs are repeated."""
-_EXPOSURE_ENDS = ("_flt", "_flc", "_c0m", "_mos")
+_EXPOSURE_ENDS = ("_flt", "_flc", "_cal", "_c0m", "_mos")
 _COMPANIONS = (*COMPANIONS, "*_c1m.fits", "reference.fits")
 _CORES = 2
 

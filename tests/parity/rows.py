@@ -96,12 +96,12 @@ class Context:
         The lanczos kernels look their value up in steps of 0.01 pixel: a position that differs by d
         falls into another step d / 0.01 times; each input pixel is looked up 2 x 49 times.
         """
-        separate = str(self.parameters.get("driz_sep_kernel", ""))
-        kernel = str(self.parameters.get("final_kernel", "")) if number > 12 else separate
+        spared = self.spared if number > 12 else 0
+        kernel = str(self.parameters.get("final_kernel" if number > 12 else "driz_sep_kernel", ""))
         if kernel.startswith("lanczos"):
             n_input = sum(a.size for a, _ in self.masks.values()) or self.sci[1].size * 4
-            return self.spared + int(np.ceil(98 * n_input * self.map_px / 0.01))
-        return self.spared
+            return spared + int(np.ceil(98 * n_input * self.map_px / 0.01))
+        return spared
 
 
 def build_context(ours: Run, theirs: Run, kind: str, parameters: Mapping[str, Any]) -> Context:

@@ -19,6 +19,9 @@ _SIMULATED = (
     ExposureSet("acs_full", {"instrument": "acs/wfc", "seed": 14}),
     ExposureSet("uvis_full", {"instrument": "wfc3/uvis", "seed": 15}),
     ExposureSet("ir_full", {"instrument": "wfc3/ir", "seed": 16}),
+    ExposureSet("stis_ccd_small", {"instrument": "stis/ccd", "chip_shape": (320, 400), "seed": 17}),
+    ExposureSet("stis_mama_small", {"instrument": "stis/nuv-mama", "chip_shape": (320, 400), "seed": 18}),
+    ExposureSet("nicmos", {"instrument": "nicmos/nic2", "seed": 19}),
     ExposureSet(TINY, {**_TINY, "program": "tny"}),
     ExposureSet("tiny_uvis", {**_TINY, "instrument": "wfc3/uvis", "seed": 22, "program": "tnu"}),
     ExposureSet("tiny_ir", {**_IR, "program": "tni"}),
@@ -113,8 +116,8 @@ _REAL = (
         keywords={"IDCTAB": "jref$rebuilthrc_idc.fits"},
         references={"jref": "refs"},
     ),
-    ExposureSet("nicmos", real=("nicmos_ngc4151/*.fits*",)),
-    ExposureSet("wfpc2", real=("wfpc2_omega_cen/*_c?m.fits*",), references={"uref": "refs"}),
+    ExposureSet("ngc4151", real=("nicmos_ngc4151/*.fits*",)),
+    ExposureSet("omega_cen", real=("wfpc2_omega_cen/*_c?m.fits*",), references={"uref": "refs"}),
 )
 
 SETS = {item.name: item for item in (*_SIMULATED, *_OTHERS, *_DERIVED, *_REAL)}

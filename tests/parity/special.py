@@ -132,10 +132,9 @@ def _instruments() -> list[Case]:
         ):
             cases.append(Case(f"instruments/{name}{label}", f"tiny_{name}", parameters, mended=mended))
     cases += [
-        Case("instruments/nicmos-real", "nicmos", mended=mended, note="one NIC2 mosaic of the archive"),
         Case(
             "instruments/wfpc2-real",
-            "wfpc2",
+            "omega_cen",
             mended=mended,
             note="one WFPC2 exposure of the archive, four chips; its distortion derived by updatewcs",
         ),
