@@ -322,7 +322,6 @@ def _options() -> list[Case]:
     hit = rows_hit(reason, 11, 12, *FINAL_ROWS)
     cases.append(Case("options/group-4", TINY, {"group": "4"}, defects=hit))
     cases.append(Case("options/stepsize-0", TINY, classes="E"))
-    cases.append(Case("options/stepsize-default", TINY, classes="C"))
     cases.append(Case("options/one-exposure", TINY, n_exposures=1))
     cases.append(Case("options/two-exposures", TINY, n_exposures=2))
     cases.append(Case("options/three-exposures", TINY, n_exposures=3))
