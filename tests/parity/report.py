@@ -99,6 +99,10 @@ class Results:
         single = [name for name in cases if "/" not in name]
         groups = list(dict.fromkeys(name.partition("/")[0] for name in cases if "/" in name))
         parts = [_HEAD.format(version=version), "## Summary\n", *_totals(cases)]
+        absent = Counter(name.partition("/")[0] for name in order if name not in cases)
+        if absent:
+            listed = ", ".join(f"{name} ({n})" for name, n in absent.items())
+            parts.append(f"\nNot in this table, because not run since it was made: {listed}.")
         parts += ["\n### Worst figure of each row\n", *_worst(cases), _ROUNDING]
         if self.content["timing"]:
             parts += ["\n## Time and memory\n", *_timing(self.content["timing"])]

@@ -63,19 +63,19 @@ def _chips() -> list[Case]:
         Case(
             "chips/nan",
             "tiny_nan",
-            defects={**rows_hit(NAN_SKY, *range(7, 13)), **rows_hit(NAN_SKY, *FINAL_ROWS, 22, 23)},
+            defects={**rows_hit(NAN_SKY, *range(5, 13)), **rows_hit(NAN_SKY, *FINAL_ROWS, 22, 23)},
         ),
         Case(
             "chips/nan-no-sky",
             "tiny_nan",
             {"skysub": False},
-            defects=rows_hit(NAN_POISON, *range(9, 13), *FINAL_ROWS),
+            defects=rows_hit(NAN_POISON, 5, 6, *range(9, 13), *FINAL_ROWS),
         ),
         Case(
             "chips/nan-no-rejection",
             "tiny_nan",
             {"skysub": False, **NO_REJECTION},
-            defects=rows_hit(NAN_POISON, *FINAL_ROWS),
+            defects=rows_hit(NAN_POISON, 5, 6, *FINAL_ROWS),
         ),
     ]
 
