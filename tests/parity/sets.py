@@ -57,7 +57,7 @@ _COUNTING = {
 _OTHERS = tuple(
     ExposureSet(
         f"tiny_{name}",
-        {"instrument": instrument, "chip_shape": (96, 110), "seed": 40 + k, "program": f"o{k:02d}", **_AT},
+        {"instrument": instrument, "chip_shape": (100, 100), "seed": 40 + k, "program": f"o{k:02d}", **_AT},
     )
     for k, (name, instrument) in enumerate(_COUNTING.items())
 )
