@@ -336,11 +336,10 @@ def _chip(
             remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
             problem = f"{facts.dark_keyword} absent, which IVM weights need"
             raise MetadataError(headers.exposure, problem, remedy, headers.chip)
-    group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{sci.shape_yx.ny}x{sci.shape_yx.nx}"
-    if origin != (0, 0):
-        group += f"_{origin[0]}_{origin[1]}"
     if settings.peer_compat:
         group = _peer_static_group(headers, facts, index, sci.shape_yx)
+    else:
+        group = _static_group(headers, facts, sci.shape_yx, origin)
     return Chip(
         rootname=headers.exposure,
         path=file.path,
@@ -377,6 +376,14 @@ def _chip(
         full_shape_yx=facts.full_shape_yx,
         user_sky=keyword_sky(headers, settings),
     )
+
+
+def _static_group(
+    headers: HeaderPair, facts: InstrumentFacts, shape_yx: ShapeYX, origin: tuple[int, int]
+) -> str:
+    """Key of the chips that share a static mask: the same pixels of the same detector."""
+    group = f"{headers.instrument}_{headers.detector}_{facts.ccdchip}_{shape_yx.ny}x{shape_yx.nx}"
+    return group if origin == (0, 0) else f"{group}_{origin[0]}_{origin[1]}"
 
 
 def _peer_static_group(headers: HeaderPair, facts: InstrumentFacts, index: int, shape_yx: ShapeYX) -> str:
