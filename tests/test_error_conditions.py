@@ -151,9 +151,15 @@ def test_headers_that_are_not_needed_are_not_asked_for(inputs: list[Path]) -> No
 
 
 def test_without_roll_angle_the_orientation_is_that_of_the_first_chip(inputs: list[Path]) -> None:
+    def place_in_focal_plane(hdul: fits.HDUList) -> None:
+        for hdu in hdul:
+            if hdu.name == "SCI":
+                hdu.header.update({"IDCV2REF": 257.152, "IDCV3REF": 302.662, "IDCTHETA": 0.0})
+
+    _edit_all(inputs, place_in_focal_plane)
     _edit_all(inputs, _without("PA_V3"))
     result = _run(inputs)
-    assert any("PA_V3 absent, the default orientation is that of its CD matrix" in w for w in result.warnings)
+    assert any("PA_V3 absent, the frame is oriented by the CD matrix" in w for w in result.warnings)
     first, product = fits.getheader(inputs[0], ("SCI", 1)), fits.getheader(result.products[0])
     assert product["ORIENTAT"] == pytest.approx(
         np.degrees(np.arctan2(first["CD1_2"], first["CD2_2"])), abs=1e-9

@@ -104,7 +104,7 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
     chips = tuple(
         SimpleNamespace(name=name, to_electrons=7.0, exptime_s=10.0, read_noise_e=5.0) for name in "abc"
     )
-    sky = {name: SkyLevel(value, value) for name, value in zip("abc", (3.0, 4.0, 30.0), strict=True)}
+    sky = {name: SkyLevel(value, value, value) for name, value in zip("abc", (3.0, 4.0, 30.0), strict=True)}
     for is_peer, expected in ((True, 2.8), (False, 2.1)):
         plan = SimpleNamespace(
             settings=Settings(peer_compat=is_peer), exposures=[SimpleNamespace(chips=chips)]

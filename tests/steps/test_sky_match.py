@@ -14,7 +14,13 @@ from mosaic.steps.sky_match import Overlap, find_groups, gather_overlaps, match_
 
 
 def _chip(exposure: int, extver: int, scale: float = 0.05, exptime_s: float = 100.0, **changes: Any) -> Any:
-    chip = {"idcscale_arcsec": scale, "exptime_s": exptime_s, "is_rate": False, "mdrizsky": None}
+    chip = {
+        "idcscale_arcsec": scale,
+        "exptime_s": exptime_s,
+        "is_rate": False,
+        "mdrizsky": None,
+        "sky_gain": 1.0,
+    }
     return SimpleNamespace(name=f"e{exposure}[sci,{extver}]", **(chip | changes))
 
 
