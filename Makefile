@@ -7,14 +7,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PARITY_VENV := .parity-venv
+BENCH_VENV := .bench-venv
 HASH := $(shell $(PYTHON) -c "import hashlib; print(hashlib.sha256(open('pyproject.toml', 'rb').read()).hexdigest()[:16])")
 STAMP := $(VENV)/.ready-$(HASH)
 LINT_STAMP := $(VENV)/.lint-$(HASH)
 PARITY_STAMP := $(PARITY_VENV)/.ready
+BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity lint format image up down clean
+.PHONY: help setup demo test parity bench lint format image up down clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +37,11 @@ $(PARITY_STAMP):
 	$(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "drizzlepac==3.11.0" "spherical_geometry<1.4"
 	touch $@
 
+$(BENCH_STAMP):
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "reproject==0.21.0"
+	touch $@
+
 setup: $(STAMP) ## Make the virtual environment.
 
 demo: $(STAMP) ## Simulate four ACS exposures, drizzle them within 2 GiB, compare with the truth.
@@ -45,6 +52,9 @@ test: $(STAMP) ## Run the tests (TESTS=tests/steps ARGS=-x narrow them).
 
 parity: $(STAMP) $(PARITY_STAMP) ## Compare with DrizzlePac, installed in an environment of its own.
 	$(BIN)/python -m tests.parity --oracle-python $(PARITY_VENV)/bin/python --timing full quick $(ARGS)
+
+bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other programs, on a quiet machine (ARGS=--quick tries it).
+	$(BIN)/python -m tests.bench --oracle-python $(PARITY_VENV)/bin/python --others-python $(BENCH_VENV)/bin/python $(ARGS)
 
 lint: $(LINT_STAMP) ## Check style and types.
 	$(BIN)/ruff check .
@@ -65,4 +75,4 @@ down: ## Stop them.
 	docker compose down
 
 clean: ## Remove what the targets made.
-	rm -rf $(VENV) $(PARITY_VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) $(BENCH_VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

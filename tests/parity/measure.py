@@ -1,8 +1,9 @@
-"""Run a command and see how long it takes and how much memory its whole process tree holds."""
+"""Run a command and see what its whole process tree takes: wall and processor time, memory, disk written."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -28,6 +29,12 @@ class Measured:
     """Largest sum of proportional sizes (shared pages counted once); 0 where the system lacks it."""
     peak_processes: int
     """Largest number of processes."""
+    cpu_seconds: float = 0.0
+    """User and system time of all processes that were waited for, as the kernel accounts it."""
+    largest_rss_bytes: int = 0
+    """Peak resident size of the largest single process, as the kernel accounts it."""
+    written_bytes: int = 0
+    """Bytes handed to the file system by all processes that were waited for; 0 where the system lacks it."""
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -73,15 +80,63 @@ class _Watch(threading.Thread):
             self.processes = max(self.processes, len(tree))
 
 
-def run_measured(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, timeout_s: float = 3600.0
-) -> Measured:
-    """Run a command in a folder with its output in a log.
+def _written_bytes(pid: int) -> int:
+    """Bytes written by a process and by its children that ended; the process may have ended itself."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    counts = dict(line.split(": ") for line in lines)
+    return max(0, int(counts["write_bytes"]) - int(counts["cancelled_write_bytes"]))
+
+
+def _reap(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[float, int, resource.struct_rusage]:
+    """Wait for a process: the moment of its end, bytes written, and what its whole tree used.
 
     Raises
     ------
     CommandError
-        When it exits with another status than 0.
+        When it had to be killed.
+    """
+    killed = threading.Event()
+
+    def kill() -> None:
+        killed.set()
+        process.kill()
+
+    timer = threading.Timer(timeout_s, kill)
+    timer.start()
+    try:
+        # The counters of an ended process can be read until it is reaped.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        ended = time.perf_counter()
+        written = _written_bytes(process.pid)
+    finally:
+        timer.cancel()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if killed.is_set():
+        raise CommandError(f"{process.args!r} did not end within {timeout_s:.0f} s")
+    return ended, written, usage
+
+
+def run_measured(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    timeout_s: float = 3600.0,
+    *,
+    is_sampled: bool = True,
+) -> Measured:
+    """Run a command in a folder with its output in a log.
+
+    `is_sampled` False leaves out the sampled peaks (they are 0), and the few percent that sampling costs.
+
+    Raises
+    ------
+    CommandError
+        When it exits with another status than 0, or not in time.
     """
     start = time.perf_counter()
     with log.open("wb") as out:
@@ -94,18 +149,23 @@ def run_measured(
             stderr=subprocess.STDOUT,
         )
         watch = _Watch(process.pid)
-        watch.start()
+        if is_sampled:
+            watch.start()
         try:
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            process.wait()
-            raise CommandError(f"{command[0]} did not end within {timeout_s:.0f} s") from error
+            ended, written, usage = _reap(process, timeout_s)
         finally:
-            seconds = time.perf_counter() - start
             watch.done.set()
-            watch.join()
-    if status != 0:
+            if is_sampled:
+                watch.join()
+    if process.returncode != 0:
         tail = log.read_text(errors="replace").strip().splitlines()[-12:]
-        raise CommandError(f"exit status {status}: " + "\n".join(tail))
-    return Measured(seconds, watch.rss, watch.pss, watch.processes)
+        raise CommandError(f"exit status {process.returncode}: " + "\n".join(tail))
+    return Measured(
+        seconds=ended - start,
+        peak_rss_bytes=watch.rss,
+        peak_pss_bytes=watch.pss,
+        peak_processes=watch.processes,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        largest_rss_bytes=usage.ru_maxrss * 1024,
+        written_bytes=written,
+    )

@@ -46,10 +46,12 @@ class Workshop:
     oracle: Oracle
     lock: RLock = field(default_factory=RLock)
     """Held while a set is made."""
+    known: Mapping[str, ExposureSet] = field(default_factory=lambda: SETS)
+    """Sets by name."""
 
     def exposures(self, name: str, n: int | None = None) -> tuple[Path, ...]:
         """Return the exposures of a set in order of time, making them if needed; empty if there are none."""
-        wanted = SETS[name]
+        wanted = self.known[name]
         folder = (self.sets if wanted.simulated is not None else self.work / "sets") / name
         with self.lock:
             found = exposures_in(folder)
@@ -128,15 +130,18 @@ class Workshop:
         record.write_text(json.dumps({"key": key, **measured.to_dict()}))
         return run, measured
 
-    def time_drizzlepac(self, case: Case, cores: int) -> Measured:
+    def time_drizzlepac(
+        self, case: Case, cores: int, *, is_sampled: bool = True, **options: Any
+    ) -> tuple[Run, Measured]:
         """Time a whole job of DrizzlePac, start of the interpreter included."""
         inputs = self.exposures(case.exposures, case.n_exposures)
         folder = self.work / "drizzlepac" / "timing"
         _fill_folder(folder, inputs)
-        job = _job(case, inputs, {"num_cores": cores}, extras=False)
-        (folder / "job.json").write_text(json.dumps(job, indent=1))
+        parameters = {"num_cores": cores, **self.parameters(case, for_oracle=True), **options}
+        (folder / "job.json").write_text(json.dumps(_job(case, inputs, parameters, extras=False), indent=1))
         command = [str(self.oracle.python), str(SCRIPT), "job.json"]
-        return run_measured(command, folder, QUIET, folder / LOG)
+        measured = run_measured(command, folder, QUIET, folder / LOG, is_sampled=is_sampled)
+        return Run(folder, OUTPUT, folder, inputs), measured
 
     def mosaic(self, case: Case, label: str, **options: Any) -> tuple[Run, Measured]:
         """Run mosaic afresh, in this process, on the exposures themselves, which it does not touch."""
@@ -155,15 +160,20 @@ class Workshop:
         measured = Measured(time.perf_counter() - start, 0, 0, 1)
         return Run(folder, OUTPUT, folder / f"{OUTPUT}_inputs", inputs), measured
 
-    def time_mosaic(self, case: Case, cores: int) -> Measured:
+    def time_mosaic(
+        self, case: Case, cores: int, *extra: str, is_sampled: bool = True
+    ) -> tuple[Run, Measured]:
         """Time a whole job of ``mosaic drizzle``, start of the interpreter included."""
         inputs = self.exposures(case.exposures, case.n_exposures)
         folder = self.work / "mosaic" / "timing"
         _empty(folder)
         command = [sys.executable, "-m", "mosaic.cli", "drizzle", *map(str, inputs)]
-        command += ["-o", str(folder / OUTPUT), "--quiet", "--restart", "--cores", str(cores)]
+        command += ["-o", str(folder / OUTPUT), "--quiet", "--restart", "--cores", str(cores), *extra]
+        for name, value in self.parameters(case, for_oracle=False).items():
+            command += ["-p", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
         environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
-        return run_measured(command, folder, environment, folder / "mosaic.out")
+        measured = run_measured(command, folder, environment, folder / "mosaic.out", is_sampled=is_sampled)
+        return Run(folder, OUTPUT, folder / f"{OUTPUT}_inputs", inputs), measured
 
 
 def make_simulated(folder: Path, wanted: ExposureSet) -> None:

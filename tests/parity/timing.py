@@ -21,8 +21,8 @@ def compare_times(shop: Workshop, case: Case, repeats: int, cores: int = 2) -> d
     )
     found: dict[str, list[Measured]] = {"DrizzlePac": [], "mosaic": []}
     for _ in range(repeats):
-        found["mosaic"].append(shop.time_mosaic(case, cores))
-        found["DrizzlePac"].append(shop.time_drizzlepac(case, cores))
+        found["mosaic"].append(shop.time_mosaic(case, cores)[1])
+        found["DrizzlePac"].append(shop.time_drizzlepac(case, cores)[1])
     best = {name: min(runs, key=lambda run: run.seconds) for name, runs in found.items()}
     n = len(shop.exposures(case.exposures, case.n_exposures))
     return {
