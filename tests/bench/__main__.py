@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         oracle = find_oracle(options.oracle_python)[0]
         shop = Workshop(work, sets, sets / "absent", oracle.absolute(), known=KNOWN)
         tools = Tools(shop, find_others(options.others_python))
-        found = {n: c.version(tools) for n, c in CONTENDERS.items() if c.missing(tools) is None}
+        found = {n.split()[0]: c.version(tools) for n, c in CONTENDERS.items() if c.missing(tools) is None}
         results.describe(work, {**own_versions(REPOSITORY), **found})
         # Compiling belongs to the case `start` only.
         subprocess.run([sys.executable, "-m", "mosaic.cli", "warmup"], cwd=REPOSITORY, check=True)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mosaic import pipeline
 from tests.bench.prepare import FRAME, Prepared
 from tests.parity.cases import Case
 from tests.parity.measure import CommandError, Measured, run_measured
@@ -83,10 +84,30 @@ def run_mosaic(tools: Tools, case: Case, *extra: str, **options: Any) -> Outcome
 
 
 def run_drizzlepac(tools: Tools, case: Case, *, in_memory: bool) -> Outcome:
-    """Run AstroDrizzle with default parameters, except that it removes intermediates as mosaic does."""
-    options = {"num_cores": CORES, "in_memory": in_memory, "clean": True}
+    """Run AstroDrizzle with default parameters, except that it keeps neither intermediates nor originals."""
+    require_disk(tools, case, in_memory=in_memory)
+    options = {"num_cores": CORES, "in_memory": in_memory, "clean": True, "preserve": False}
     run, measured = tools.shop.drizzlepac(case, measure_only=True, **options)
     return _outcome(run, measured, read_stages(run.folder / "astrodrizzle.log"))
+
+
+def require_disk(tools: Tools, case: Case, *, in_memory: bool) -> None:
+    """Refuse a run of DrizzlePac that would fill the disk.
+
+    It works on copies of the exposures and, on disk, keeps two planes of the whole frame for each of them.
+
+    Raises
+    ------
+    CommandError
+        Naming what is needed.
+    """
+    exposures = tools.shop.exposures(case.exposures, case.n_exposures)
+    shape = pipeline.plan(list(map(str, exposures)), str(tools.shop.work / "plan")).plan.final.grid.shape_yx
+    planes = 6 if in_memory else 6 + 2 * len(exposures)
+    needed = 2 * sum(path.stat().st_size for path in exposures) + 4 * planes * shape.ny * shape.nx
+    free = shutil.disk_usage(tools.shop.work).free
+    if free < needed:
+        raise CommandError(f"needs about {needed / 2**30:.1f} GiB of disk, {free / 2**30:.1f} GiB are free")
 
 
 def _outcome(run: Run, measured: Measured, stages: Mapping[str, float]) -> Outcome:
@@ -194,7 +215,7 @@ def _reproject_missing(tools: Tools) -> str | None:
 def find_others(python: Path | None) -> Path:
     """Interpreter with reproject: the one given, that of ``make bench``, or this one."""
     made = REPOSITORY / ".bench-venv" / "bin" / "python"
-    return python or (made if made.exists() else Path(sys.executable))
+    return (python or (made if made.exists() else Path(sys.executable))).absolute()
 
 
 CONTENDERS = {

@@ -17,12 +17,6 @@ def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def spread(values: Sequence[float]) -> float:
-    """Half the range over the median: how far repeats lie apart."""
-    middle = median(values)
-    return (max(values) - min(values)) / 2.0 / middle if middle else 0.0
-
-
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
     """Quotient; None where a side is missing or the denominator is 0."""
     if numerator is None or denominator is None or denominator == 0.0:
@@ -42,15 +36,16 @@ def straight_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]
     return float(intercept), float(slope)
 
 
-def deviation_from_line(counts: Sequence[int], costs: Sequence[float]) -> float | None:
-    """Largest relative distance of a cost per unit from the mean one, the fixed cost taken off.
+def change_of_increment(counts: Sequence[int], costs: Sequence[float]) -> float | None:
+    """Relative change of the cost of one more unit from the lower half of the counts to the upper one.
 
-    None when there are fewer than three counts: a line through two points fits always.
+    0 for any straight line; None when there are fewer than three counts.
     """
     if len(counts) < 3:
         return None
-    intercept, slope = straight_line(counts, costs)
-    return max(abs(cost - intercept - slope * n) / (slope * n) for n, cost in zip(counts, costs, strict=True))
+    picked = [0, len(counts) // 2, len(counts) - 1]
+    low, high = increments([counts[i] for i in picked], [costs[i] for i in picked])
+    return high / low - 1.0
 
 
 def overhead(total: float, serial: float, work: float, n_parallel: int) -> float:

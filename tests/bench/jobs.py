@@ -16,6 +16,8 @@ class Job:
     """One set of exposures and the programs that combine it."""
 
     title: str
+    short: str
+    """Name in the plots."""
     exposures: str
     """Name of the set."""
     contenders: tuple[str, ...]
@@ -26,7 +28,7 @@ class Job:
 
 
 JOBS = {
-    "job-acs4": Job("Four ACS/WFC exposures of one field", "acs_full", tuple(CONTENDERS)),
-    "job-acs16": Job("Sixteen ACS/WFC exposures, 2 x 2 fields", "acs_mosaic", _PEERS),
-    "job-ir8": Job("Eight WFC3/IR exposures of one field", "ir_8", _PEERS),
+    "job-acs4": Job("Four ACS/WFC exposures of one field", "4 ACS/WFC", "acs_full", tuple(CONTENDERS)),
+    "job-acs16": Job("Sixteen ACS/WFC exposures, 2 x 2 fields", "16 ACS/WFC", "acs_mosaic", _PEERS),
+    "job-ir8": Job("Eight WFC3/IR exposures of one field", "8 WFC3/IR", "ir_8", _PEERS),
 }

@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,21 +252,18 @@ def ns_per_pixel(work: Work, n_pixels: int, repeats: int) -> list[float]:
 
 
 def wall_of_threads(works: list[Work]) -> float:
-    """Wall seconds until all have done their work once, each in a thread of its own."""
-    gate = threading.Barrier(len(works) + 1)
+    """Wall seconds from the first start to the last end of works that run at once, a thread each."""
+    gate = threading.Barrier(len(works))
 
-    def run(work: Work) -> None:
+    def run(work: Work) -> tuple[float, float]:
         gate.wait()
+        start = time.perf_counter()
         work()
+        return start, time.perf_counter()
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    start = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - start
+    with ThreadPoolExecutor(len(works)) as pool:
+        spans = list(pool.map(run, works))
+    return max(end for _, end in spans) - min(start for start, _ in spans)
 
 
 def thread_gain(make: Callable[[], Work], repeats: int, n_threads: int = 2) -> list[float]:

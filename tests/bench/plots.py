@@ -30,14 +30,16 @@ _DPI = 80
 def draw_jobs(cases: Mapping[str, Any], axes: Any) -> None:
     """Wall time of every program, one group per job."""
     bars = [
-        (f"{JOBS[job].exposures}: {name}", value, COLOURS[name])
-        for job in JOBS
+        (number, f"{JOBS[job].short}: {name}", value, COLOURS[name])
+        for number, job in enumerate(JOBS)
         if job in cases
         for name, row in cases[job]["rows"].items()
         if (value := middle(row, "seconds")) is not None
     ]
-    labels, values, colours = zip(*bars, strict=True)
-    found = axes.barh(labels, values, color=colours)
+    groups, labels, values, colours = zip(*bars, strict=True)
+    places = [i + 0.6 * group for i, group in enumerate(groups)]
+    found = axes.barh(places, values, color=colours)
+    axes.set_yticks(places, labels)
     axes.bar_label(found, fmt="%.1f", padding=3, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)

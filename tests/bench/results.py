@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("mosaic-hst", "numpy", "numba", "astropy", "dask", "zarr", "drizzle")
+PACKAGES = ("numpy", "numba", "astropy", "dask", "zarr", "drizzle")
 
 
 class Results:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,13 @@ from tests.bench.contenders import (
 from tests.bench.figures import Target
 from tests.bench.growth import fixed_frame
 from tests.bench.jobs import JOBS
-from tests.bench.kernels import affine_of, pixel_positions
+from tests.bench.kernels import affine_of, pixel_positions, wall_of_threads
 from tests.bench.plots import draw
 from tests.bench.prepare import tpv_header
 from tests.bench.report import overhead_of, peak_bytes, targets, write
 from tests.bench.results import Results
 from tests.bench.sets import AREAS, KNOWN, QUICK
-from tests.parity.cases import Case
+from tests.parity.cases import Case, ExposureSet
 from tests.parity.measure import CommandError, Measured, run_measured
 from tests.parity.programs import Workshop
 from tests.support.maps import distorted_model, linear_model
@@ -54,7 +56,6 @@ def test_median_ratio_and_spread() -> None:
     assert figures.median([3.0, 1.0, 10.0]) == 3.0
     assert figures.median([3.0, 1.0]) == 2.0
     assert figures.median([]) is None
-    assert figures.spread([9.0, 10.0, 12.0]) == pytest.approx(0.15)
     assert figures.ratio(6.0, 4.0) == 1.5
     assert (figures.ratio(None, 4.0), figures.ratio(6.0, None), figures.ratio(6.0, 0.0)) == (None, None, None)
 
@@ -63,12 +64,10 @@ def test_cost_per_exposure_leaves_fixed_costs_out() -> None:
     counts = [4, 8, 16]
     assert figures.increments(counts, [7.0 + 0.5 * n for n in counts]) == pytest.approx([0.5, 0.5])
     assert figures.straight_line(counts, [7.0 + 0.5 * n for n in counts]) == pytest.approx((7.0, 0.5))
-    assert figures.deviation_from_line(counts, [7.0 + 0.5 * n for n in counts]) == pytest.approx(
-        0.0, abs=1e-9
-    )
-    # n**2 at 0, 1, 2: the line is -1/3 + 2 n, so the middle is 2/3 below 2 n.
-    assert figures.deviation_from_line([1, 2, 3], [1.0, 4.0, 9.0]) == pytest.approx((1 + 10 / 3 - 4) / 4)
-    assert figures.deviation_from_line([1, 2], [1.0, 4.0]) is None
+    assert figures.change_of_increment(counts, [7.0 + 0.5 * n for n in counts]) == pytest.approx(0.0)
+    # Squares: one more costs 4 from 1 to 3, 8 from 3 to 5.
+    assert figures.change_of_increment([1, 2, 3, 4, 5], [1.0, 4.0, 9.0, 16.0, 25.0]) == pytest.approx(1.0)
+    assert figures.change_of_increment([1, 2], [1.0, 4.0]) is None
 
 
 def test_overhead_is_what_neither_tasks_nor_serial_steps_took() -> None:
@@ -135,7 +134,9 @@ def test_targets_use_the_faster_peer_and_the_whole_memory() -> None:
     assert found["16 x ACS/WFC, wall, DrizzlePac / mosaic"].measured is None
     assert found["4 x ACS/WFC, wall, SWarp / mosaic"].is_met is None
     assert found["memory, 64 exposures, MiB"].measured == pytest.approx(964.0)
-    assert found["cost per exposure, distance from a line"].measured == pytest.approx(0.0, abs=1e-9)
+    assert found["cost of one more exposure, change from few to many"].measured == pytest.approx(
+        0.0, abs=1e-9
+    )
     assert found["disk written / products, 4 x ACS/WFC"].measured == 3.0
 
 
@@ -288,6 +289,17 @@ def test_plain_images_keep_the_sky_to_a_tenth_of_a_pixel(exposure: Path) -> None
     assert offset_px.max() > 0.0  # the look-up tables are not in the polynomial
 
 
+def test_a_run_that_would_fill_the_disk_is_refused(
+    exposure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = exposure.parent.name
+    shop = Workshop(tmp_path, exposure.parent.parent, tmp_path, tmp_path, known={name: ExposureSet(name, {})})
+    contenders.require_disk(Tools(shop), Case("job", name), in_memory=False)
+    monkeypatch.setattr(contenders.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 100_000))
+    with pytest.raises(CommandError, match="GiB of disk"):
+        contenders.require_disk(Tools(shop), Case("job", name), in_memory=True)
+
+
 def test_fixed_frame_is_that_of_all_exposures(exposure: Path, tmp_path: Path) -> None:
     parameters = fixed_frame((exposure,), tmp_path)
     with fits.open(exposure) as hdul:
@@ -308,3 +320,13 @@ def test_affine_map_is_recovered_and_positions_follow_it() -> None:
     bent = distorted_model(3, (40, 60))
     offset = pixel_positions(affine_of(bent, (40, 60)), (40, 60)) - pixel_positions(bent, (40, 60))
     assert np.abs(offset).max() < 2.0
+
+
+def test_threads_are_timed_from_the_first_start_to_the_last_end() -> None:
+    inside = threading.Barrier(2)
+
+    def meet() -> float:
+        inside.wait(timeout=10.0)  # both works are under way, or this fails
+        return 0.0
+
+    assert wall_of_threads([meet, meet]) > 0.0
