@@ -23,6 +23,7 @@ from tests.bench.plots import draw
 from tests.bench.report import write
 from tests.bench.results import Results, own_versions
 from tests.bench.sets import KNOWN, QUICK
+from tests.parity.oracle import Oracle
 from tests.parity.programs import REPOSITORY, Workshop
 
 REPEATS = 3
@@ -43,7 +44,7 @@ def run_job(tools: Tools, results: Results, options: argparse.Namespace, *, name
 
 def run_kernels(tools: Tools, results: Results, options: argparse.Namespace) -> None:
     exposures = tools.shop.exposures(f"acs_full{QUICK if options.quick else ''}")
-    oracle = find_oracle(tools.shop.oracle)
+    oracle = find_oracle(tools.oracle)
     work = tools.shop.work / "kernels"
     results.put("kernels", kernels.measure(exposures, oracle, work, max(options.repeats, 3)))
 
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.report_only:
         sets = (options.sets or options.work / "sets").absolute()
         oracle = find_oracle(options.oracle_python)[0]
-        shop = Workshop(work, sets, sets / "absent", oracle.absolute(), known=KNOWN)
+        shop = Workshop(work, sets, sets / "absent", Oracle(oracle.absolute()), known=KNOWN)
         tools = Tools(shop, find_others(options.others_python))
         found = {n.split()[0]: c.version(tools) for n, c in CONTENDERS.items() if c.missing(tools) is None}
         results.describe(work, {**own_versions(REPOSITORY), **found})

@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.bench.contenders import Tools, find_oracle
 from tests.parity.measure import CommandError, run_measured
-from tests.parity.programs import QUIET, REPOSITORY
+from tests.parity.oracle import QUIET
+from tests.parity.programs import REPOSITORY
 
 SMALL = "acs_small"
 
@@ -38,7 +39,7 @@ def _commands(tools: Tools, folder: Path) -> list[tuple[str, list[str], bool]]:
         ("first run (4 small exposures), empty kernel cache", drizzle, True),
         ("second run (4 small exposures)", drizzle, False),
     ]
-    oracle, reason = find_oracle(tools.shop.oracle)
+    oracle, reason = find_oracle(tools.oracle)
     if reason is None:
         commands.append(("import drizzlepac.astrodrizzle", [str(oracle), "-c", _IMPORT], False))
     return commands

@@ -16,7 +16,8 @@ from mosaic import pipeline
 from tests.bench.prepare import FRAME, Prepared
 from tests.parity.cases import Case
 from tests.parity.measure import CommandError, Measured, run_measured
-from tests.parity.programs import OUTPUT, QUIET, REPOSITORY, Workshop, ensure_oracle
+from tests.parity.oracle import QUIET, ensure_oracle
+from tests.parity.programs import OUTPUT, REPOSITORY, Workshop
 from tests.parity.runs import Run
 
 CORES = 2
@@ -49,6 +50,13 @@ class Tools:
     """Interpreter that has `reproject`."""
     prepared: dict[str, Prepared] = field(default_factory=dict)
     """Inputs of programs that want plain images, by case."""
+    is_sampled: bool = True
+    """Whether the memory of runs is sampled."""
+
+    @property
+    def oracle(self) -> Path:
+        """Interpreter with DrizzlePac."""
+        return self.shop.oracle.python
 
     def inputs_for_others(self, case: Case) -> Prepared:
         """Single-extension images of a case; made once, outside the timing."""
@@ -77,17 +85,17 @@ def read_stages(log: Path) -> dict[str, float]:
     return {name: float(seconds) for name, seconds in _STEP.findall(log.read_text(errors="replace"))}
 
 
-def run_mosaic(tools: Tools, case: Case, *extra: str, **options: Any) -> Outcome:
+def run_mosaic(tools: Tools, case: Case, cores: int = CORES, *extra: str) -> Outcome:
     """Run ``mosaic drizzle`` with default parameters; the job folder it keeps counts as left on disk."""
-    run, measured = tools.shop.mosaic(case, "bench", *(extra or ("--cores", str(CORES))), **options)
+    run, measured = tools.shop.time_mosaic(case, cores, *extra, is_sampled=tools.is_sampled)
     return _outcome(run, measured, read_stages(run.folder / "astrodrizzle.log"))
 
 
 def run_drizzlepac(tools: Tools, case: Case, *, in_memory: bool) -> Outcome:
     """Run AstroDrizzle with default parameters, except that it keeps neither intermediates nor originals."""
     require_disk(tools, case, in_memory=in_memory)
-    options = {"num_cores": CORES, "in_memory": in_memory, "clean": True, "preserve": False}
-    run, measured = tools.shop.drizzlepac(case, measure_only=True, **options)
+    options = {"in_memory": in_memory, "clean": True, "preserve": False}
+    run, measured = tools.shop.time_drizzlepac(case, CORES, is_sampled=tools.is_sampled, **options)
     return _outcome(run, measured, read_stages(run.folder / "astrodrizzle.log"))
 
 
@@ -151,8 +159,7 @@ def _run_reproject(tools: Tools, case: Case) -> Outcome:
 
 
 def _run_plain(tools: Tools, folder: Path, command: list[str]) -> Outcome:
-    sampled = tools.shop.is_sampled
-    measured = run_measured(command, folder, QUIET, folder / "out.log", is_sampled=sampled)
+    measured = run_measured(command, folder, QUIET, folder / "out.log", is_sampled=tools.is_sampled)
     if not (folder / COADD).exists():
         raise CommandError(f"{command[0]} wrote no {COADD}")
     return _outcome(Run(folder, OUTPUT, folder, ()), measured, {})
@@ -192,7 +199,7 @@ def find_oracle(python: Path | None) -> tuple[Path, str | None]:
 
 
 def _drizzlepac_missing(tools: Tools) -> str | None:
-    return find_oracle(tools.shop.oracle)[1]
+    return find_oracle(tools.oracle)[1]
 
 
 def _module_version(python: Path | None, distribution: str) -> str | None:
@@ -231,13 +238,13 @@ CONTENDERS = {
             "DrizzlePac in memory",
             lambda tools, case: run_drizzlepac(tools, case, in_memory=True),
             _drizzlepac_missing,
-            lambda tools: _module_version(tools.shop.oracle, "drizzlepac") or "unknown",
+            lambda tools: _module_version(tools.oracle, "drizzlepac") or "unknown",
         ),
         Contender(
             "DrizzlePac on disk",
             lambda tools, case: run_drizzlepac(tools, case, in_memory=False),
             _drizzlepac_missing,
-            lambda tools: _module_version(tools.shop.oracle, "drizzlepac") or "unknown",
+            lambda tools: _module_version(tools.oracle, "drizzlepac") or "unknown",
         ),
         Contender("SWarp", _run_swarp, _swarp_missing, _swarp_version),
         Contender(
@@ -272,9 +279,8 @@ def run_in_turn(
                     print(f"{case.name}: {name}: left out: {rows[name]['error']}", flush=True)
                 continue
             read_through(tools.shop.exposures(case.exposures, case.n_exposures))
-            shop = replace(tools.shop, is_sampled=repeat == 0)
             try:
-                outcome = CONTENDERS[name].run(replace(tools, shop=shop), case)
+                outcome = CONTENDERS[name].run(replace(tools, is_sampled=repeat == 0), case)
             except (CommandError, OSError) as error:
                 rows[name]["error"] = f"failed: {str(error).strip().splitlines()[-1][:200]}"
                 print(f"{case.name}: {name}: {error}", flush=True)

@@ -52,9 +52,8 @@ def _repeat(
     """Add runs to an entry until there are enough or one fails; the first is sampled for its memory."""
     for repeat in range(repeats):
         read_through(tools.shop.exposures(case.exposures, case.n_exposures))
-        shop = replace(tools.shop, is_sampled=repeat == 0)
         try:
-            outcome = run(replace(tools, shop=shop), case)
+            outcome = run(replace(tools, is_sampled=repeat == 0), case)
         except (CommandError, OSError) as error:
             entry["error"] = f"failed: {str(error).strip().splitlines()[-1][:200]}"
             print(f"{case.name}: {error}", flush=True)
@@ -81,14 +80,14 @@ def measure_exposures(tools: Tools, repeats: int, keep: Keep, *, is_quick: bool)
         case = Case(f"exposures-{n}", name, parameters, n_exposures=n)
 
         def run(tools: Tools, case: Case) -> Outcome:
-            return run_mosaic(tools, case, "--cores", str(CORES), "--memory", MEMORY)
+            return run_mosaic(tools, case, CORES, "--memory", MEMORY)
 
         _repeat(tools, case, repeats, run, row, lambda: keep(content))
 
 
 def measure_areas(tools: Tools, repeats: int, keep: Keep, *, is_quick: bool) -> None:
     """Run both on the same number of exposures, spread over a larger and larger mosaic."""
-    reason = find_oracle(tools.shop.oracle)[1]
+    reason = find_oracle(tools.oracle)[1]
     content: dict[str, Any] = {"rows": []}
     for fields in AREAS:
         name = f"area_{fields}{QUICK if is_quick else ''}"
@@ -126,7 +125,7 @@ def measure_overhead(tools: Tools, repeats: int, keep: Keep, *, is_quick: bool) 
         row["n_parallel"] = planned_parallel(tools, case, cores)
 
         def run(tools: Tools, case: Case, cores: int = cores) -> Outcome:
-            return run_mosaic(tools, case, "--cores", str(cores))
+            return run_mosaic(tools, case, cores)
 
         _repeat(tools, case, repeats, run, row, lambda: keep(content))
 

@@ -38,7 +38,7 @@ from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, comb
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import DoubleArray, FloatArray, Window
 from tests.bench.prepare import write_frame
-from tests.parity.programs import QUIET
+from tests.parity.oracle import QUIET
 from tests.support.maps import linear_model
 
 DRIZZLE = ("square", "turbo", "point")

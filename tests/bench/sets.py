@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.parity.cases import SETS, ExposureSet
+from tests.parity.cases import ExposureSet
+from tests.parity.sets import SETS
 
 QUICK = "_quick"
 _ACS = {"instrument": "acs/wfc"}

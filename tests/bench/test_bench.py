@@ -37,6 +37,7 @@ from tests.bench.results import Results
 from tests.bench.sets import AREAS, KNOWN, QUICK
 from tests.parity.cases import Case, ExposureSet
 from tests.parity.measure import CommandError, Measured, run_measured
+from tests.parity.oracle import Oracle
 from tests.parity.programs import Workshop
 from tests.support.maps import distorted_model, linear_model
 
@@ -148,7 +149,7 @@ def test_peak_is_the_larger_of_the_two_ways_to_see_it() -> None:
 
 
 def _tools(tmp_path: Path, oracle: Path) -> Tools:
-    shop = Workshop(tmp_path, tmp_path / "sets", tmp_path, oracle, known=KNOWN)
+    shop = Workshop(tmp_path, tmp_path / "sets", tmp_path, Oracle(oracle), known=KNOWN)
     folder = tmp_path / "sets" / "acs_full"
     folder.mkdir(parents=True)
     (folder / "j1_flc.fits").write_bytes(b"x")
@@ -182,7 +183,7 @@ def test_a_failing_contender_is_not_run_again_and_the_rest_goes_on(
 
     def contender(name: str, *, fails: bool) -> Contender:
         def run(tools: Tools, case: Case) -> Outcome:
-            calls.append((name, tools.shop.is_sampled))
+            calls.append((name, tools.is_sampled))
             if fails:
                 raise CommandError("exit status 1: first line\nlast line")
             return Outcome(Measured(1.0, 0, 0, 1), {}, 1, 1)
@@ -293,7 +294,9 @@ def test_a_run_that_would_fill_the_disk_is_refused(
     exposure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = exposure.parent.name
-    shop = Workshop(tmp_path, exposure.parent.parent, tmp_path, tmp_path, known={name: ExposureSet(name, {})})
+    shop = Workshop(
+        tmp_path, exposure.parent.parent, tmp_path, Oracle(tmp_path), known={name: ExposureSet(name, {})}
+    )
     contenders.require_disk(Tools(shop), Case("job", name), in_memory=False)
     monkeypatch.setattr(contenders.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 100_000))
     with pytest.raises(CommandError, match="GiB of disk"):
