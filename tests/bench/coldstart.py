@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench.contenders import Tools, find_oracle
+from tests.bench.contenders import Tools, describe_failure, find_oracle
 from tests.parity.measure import CommandError, run_measured
 from tests.parity.oracle import QUIET
 from tests.parity.programs import REPOSITORY
@@ -65,7 +65,7 @@ def measure(tools: Tools, repeats: int) -> dict[str, Any]:
             try:
                 cost = run_measured(command, folder, environment, folder / "out.log", is_sampled=False)
             except (CommandError, OSError) as error:
-                row["error"] = f"failed: {str(error).strip().splitlines()[-1][:200]}"
+                row["error"] = describe_failure(error)
                 break
             row["seconds"].append(cost.seconds)
             row["cpu_seconds"].append(cost.cpu_seconds)

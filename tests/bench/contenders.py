@@ -257,6 +257,13 @@ CONTENDERS = {
 }
 
 
+def describe_failure(error: Exception) -> str:
+    """One line for the page: how the program ended, and the last it said."""
+    lines = str(error).strip().splitlines()
+    parts = [lines[0].partition(":")[0], lines[-1]] if len(lines) > 1 else lines
+    return f"failed: {': '.join(parts)[:200]}"
+
+
 def run_in_turn(
     tools: Tools,
     case: Case,
@@ -282,7 +289,7 @@ def run_in_turn(
             try:
                 outcome = CONTENDERS[name].run(replace(tools, is_sampled=repeat == 0), case)
             except (CommandError, OSError) as error:
-                rows[name]["error"] = f"failed: {str(error).strip().splitlines()[-1][:200]}"
+                rows[name]["error"] = describe_failure(error)
                 print(f"{case.name}: {name}: {error}", flush=True)
             else:
                 rows[name]["runs"].append(outcome.to_dict())

@@ -14,6 +14,7 @@ from tests.bench.contenders import (
     CORES,
     Outcome,
     Tools,
+    describe_failure,
     find_oracle,
     read_through,
     run_drizzlepac,
@@ -55,7 +56,7 @@ def _repeat(
         try:
             outcome = run(replace(tools, is_sampled=repeat == 0), case)
         except (CommandError, OSError) as error:
-            entry["error"] = f"failed: {str(error).strip().splitlines()[-1][:200]}"
+            entry["error"] = describe_failure(error)
             print(f"{case.name}: {error}", flush=True)
             keep()
             return

@@ -195,7 +195,7 @@ def test_a_failing_contender_is_not_run_again_and_the_rest_goes_on(
     kept: list[dict[str, Any]] = []
     run_in_turn(_tools(tmp_path, tmp_path), Case("job", "acs_full"), ("bad", "good"), 3, kept.append)
     assert calls == [("bad", True), ("good", True), ("good", False), ("good", False)]
-    assert kept[-1]["bad"]["error"] == "failed: last line"
+    assert kept[-1]["bad"]["error"] == "failed: exit status 1: last line"
     assert len(kept[-1]["good"]["runs"]) == 3
 
 
