@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mosaic.errors import MosaicError, ParameterError
-from tests.parity.cases import Case
+from tests.parity.cases import Case, rows_hit
 from tests.parity.checklist import compare_runs
 from tests.parity.groups import ALL, SELECTIONS
 from tests.parity.measure import CommandError, Measured
@@ -27,7 +27,7 @@ from tests.parity.oracle import Oracle, ensure_oracle
 from tests.parity.programs import REPOSITORY, Workshop
 from tests.parity.recorded import write_record
 from tests.parity.report import Results, lines_of
-from tests.parity.rows import Row, excuse, relax
+from tests.parity.rows import MINIMUM_REASON, Row, excuse, relax
 from tests.parity.runs import Run
 from tests.parity.timing import compare_times
 
@@ -92,6 +92,13 @@ def rejects(case: Case) -> bool:
     return bool(case.parameters.get("driz_cr", True)) and case.n_exposures != 1
 
 
+def mended_by_default(case: Case) -> dict[int, str]:
+    """Rows that defects of the reference make differ from our default settings (class D)."""
+    combine_type = str(case.parameters.get("combine_type", "minmed"))
+    hit = rows_hit(MINIMUM_REASON, 11, 12, 13, 14) if rejects(case) and "minmed" in combine_type else {}
+    return {**hit, **case.mended}
+
+
 class Comparison:
     """Compares cases while DrizzlePac, in its own process, is busy with the ones to come."""
 
@@ -147,7 +154,7 @@ class Comparison:
             except (CommandError, MosaicError, FileNotFoundError) as error:
                 self._fail(case, kind, error)
                 continue
-            rows = excuse(rows, {**case.defects, **(case.mended if kind == "D" else {})})
+            rows = excuse(rows, {**case.defects, **(mended_by_default(case) if kind == "D" else {})})
             costs = {"DrizzlePac": their_cost, "mosaic": ours[key][1]}
             facts = {name: f"{cost.seconds:.1f} s" for name, cost in costs.items()}
             self.results.add(case.name, kind, rows, facts | ({"note": case.note} if case.note else {}))

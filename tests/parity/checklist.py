@@ -19,10 +19,11 @@ from mosaic.geometry.grid import reference_grid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.kernels.pixmap import map_points
 from mosaic.steps.statistics import image_statistics
+from mosaic.types import DoubleArray
 from tests.parity.compare import header_differences, summarise, table_differences
 from tests.parity.facts import CHIP_KEYWORDS, IGNORED, IGNORED_COLUMNS, MEASURED, TOTAL_KEYWORDS
 from tests.parity.planes import PLANE_ROWS
-from tests.parity.rows import NOISE_REASON, Context, Row, build_context, excuse, judged
+from tests.parity.rows import NOISE_REASON, OWN_FACTOR, Context, Row, build_context, excuse, judged
 from tests.parity.runs import Run, catalogue_of, read
 
 AFTER_THE_NOISE = (13, 14, 15, 16, 17, 18, 19, 20, 21)
@@ -92,7 +93,7 @@ def _map(c: Context) -> Iterator[Row]:
     if step not in {0, 10}:
         return
     grid = reference_grid(product)
-    distances = []
+    distances, own = [], []
     with np.load(samples) as maps:
         for exposure in catalogue_of(c.theirs.inputs).exposures:
             for chip in exposure.chips:
@@ -102,14 +103,22 @@ def _map(c: Context) -> Iterator[Row]:
                 model = build_map_model(chip.wcs, grid, step)
                 map_points(model, x - 1.0, y - 1.0, x_out, y_out)
                 distances.append(np.hypot(x_out + 1.0 - x_theirs, y_out + 1.0 - y_theirs))
-    distance = np.concatenate(distances)
-    rms, largest = float(np.sqrt(np.mean(distance**2))), float(distance.max())
+            own.append(np.hypot(positions[0] - positions[2], positions[1] - positions[3]))
+    rms, largest = _rms_and_largest(distances)
     text = f"rms {rms:.1e}, max {largest:.1e} px"
     name = "pixel map, 2000 points a chip"
     if c.loose:
-        yield judged(4, name, "rms 3e-4, max 4e-3 px", text, (rms, 3e-4), (largest, 4e-3))
+        # The limits were measured on one chip; the table of the reference costs it more on a rougher one.
+        costs = [OWN_FACTOR * cost for cost in _rms_and_largest(own)]
+        tolerance = f"rms 3e-4, max 4e-3 px, or {OWN_FACTOR:g} x its own table's"
+        yield judged(4, name, tolerance, text, (rms, max(3e-4, costs[0])), (largest, max(4e-3, costs[1])))
     else:
         yield judged(4, name, f"{c.map_px:.1e} px", text, (largest, c.map_px))
+
+
+def _rms_and_largest(parts: list[DoubleArray]) -> tuple[float, float]:
+    values = np.concatenate(parts)
+    return float(np.sqrt(np.mean(values**2))), float(values.max())
 
 
 def _static(c: Context) -> Iterator[Row]:

@@ -21,7 +21,7 @@ num_cores=1 in an environment of its own.
 Classes: **B** both interpolate the pixel map in a table with a node every 10 pixels (`stepsize=10`), ours
 with `peer_compat=true`: the noise model of the reference, defects included; the difference left is float32
 against float64 sums. **D** as B with our own defaults: what depends on the cosmic rays found then differs
-for the better (D-9), and row 13 asks that we flag all that the reference flags. **E** both map exactly
+for the better (D-9, D-30), and row 13 asks that we flag all that the reference flags. **E** both map exactly
 (`stepsize=0`): held to B, except that the reference blots through its table all the same. **C** ours maps
 exactly (our default), DrizzlePac through its default table. Where a set is harder than the one the
 tolerances of C were measured on, a row may instead reach what the table costs either program itself

@@ -22,6 +22,8 @@ MAP_PX = 1e-9
 """How far apart the two WCS libraries may place a pixel, before the rounding of the reference."""
 NOISE_REASON = "D-9: the reference counts the sky twice in its noise and flags less"
 
+MINIMUM_REASON = "D-30: the reference takes the value beside a masked pixel for the minimum of minmed"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
