@@ -22,8 +22,8 @@ _EDGE = {"poly5": (0, 3), "poly3": (0, 3)}
 """Rows and columns at the sides and at the top of the median that an interpolant gets wrong."""
 _FLIPS = 1e-5
 """Share of blotted pixels that may differ by more. Positions are held in single precision, 4.9e-4 px apart
-beyond 4096: on two axes, 1.2e-9 px (rms) between the WCS libraries put 1e-5 of them on the other side; one such
-step along the slope of the median, a few electrons a pixel in its noise already, is more than allowed."""
+beyond 4096: on two axes, 1.2e-9 px (rms) between the WCS libraries put 1e-5 of them on the other side; one
+such step along the slope of the median, a few electrons a pixel in its noise, is more than allowed."""
 
 
 def _image_row(
