@@ -22,7 +22,7 @@ PARAMETERS = {
     *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
 }
 SCIENCE = {"mosaic.kernels", "mosaic.geometry", "mosaic.exposure", "mosaic.steps"}
-OUTPUT = {"mosaic.headers", "mosaic.products"}
+OUTPUT = {"mosaic.headers", "mosaic.products", "mosaic.solutions"}
 MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.errors": set(),
     "mosaic.types": set(),
@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.headers": BASE
     | PARAMETERS
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
+    "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
