@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mosaic.cli import blendheaders, drizzle, parameters, runastrodriz, simulate, warmup
+from mosaic.cli import (
+    blendheaders,
+    drizzle,
+    headerlet,
+    parameters,
+    runastrodriz,
+    simulate,
+    tweakback,
+    warmup,
+    wcs,
+)
 from mosaic.cli.failure import install_excepthook
 
 app = typer.Typer(
@@ -23,7 +33,10 @@ app.command("parameters")(parameters.parameters_command)
 app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("simulate")(simulate.simulate_command)
 app.command("blendheaders")(blendheaders.blendheaders_command)
+app.command("tweakback")(tweakback.tweakback_command)
 app.command("warmup")(warmup.warmup_command)
+app.add_typer(wcs.app)
+app.add_typer(headerlet.app)
 
 
 def installed_version() -> str:

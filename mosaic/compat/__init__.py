@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["astrodrizzle", "runastrodriz"]
+__all__ = ["astrodrizzle", "buildwcs", "headerlet", "runastrodriz", "tweakback", "updatehdr"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -131,8 +131,9 @@ def apply_shift(
     sciext: str = "SCI",
 ) -> tuple[str, str]:
     """Correct the WCS of one exposure by a fit; see `mosaic.solutions.corrections.correct_exposure`."""
-    scale_deg = math.sqrt(abs(float(np.linalg.det(reference.cd_array))))
-    rms = rms_deg or (shift.xrms * scale_deg, shift.yrms * scale_deg)
+    # Errors along the axes of the frame, taken as independent.
+    along_sky = np.hypot(*(reference.cd_array * np.array([shift.xrms, shift.yrms])).T)
+    rms = rms_deg or (float(along_sky[0]), float(along_sky[1]))
     facts = FitFacts(rms[0], rms[1]) if any(rms) else FitFacts()
     with edited(path, target) as hdul:
         indices = science_indices(hdul, sciext, path=str(path))
