@@ -21,6 +21,7 @@ from mosaic.parameters import apply_table
 from mosaic.products.empty import write_empty_product
 from mosaic.products.naming import resolve_product_names
 from mosaic.settings import Settings
+from mosaic.solutions.staging import stage_headerlets
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,13 @@ class InputReader:
             When parameters are impossible, or inputs cannot be updated in place.
         """
         settings, notes = self.settings, self.notes
+        if settings.wcskey:
+            staged = stage_headerlets(expanded.files, settings.wcskey, self.staging_dir)
+            if staged.rejected and self.options.on_error == "stop":
+                raise staged.rejected[0]
+            rejected += staged.rejected
+            notes += staged.notes
+            expanded = replace(expanded, files=staged.files)
         while True:
             catalogue = read_catalogue(expanded, settings, self.options.on_error, self.staging_dir)
             rejected += catalogue.rejected

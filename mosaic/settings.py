@@ -64,7 +64,7 @@ class Settings(BaseModel):
     )
     wcskey: v.Text = Field(
         default="",
-        description="Alternate WCS to use: one upper-case letter or a WCSNAME; blank: the primary one.",
+        description="WCS to use: letter or name of an alternate, HDRNAME of a headerlet; blank: primary.",
     )
     proc_unit: Annotated[Literal["native", "electrons"], v.Lower] = Field(
         default="native", description="Unit of products of detectors read in counts: native or electrons."

@@ -21,7 +21,8 @@ def resolve_key(header: fits.Header, wanted: str, exposure: str, chip: str) -> s
     header : Header
         SCI header.
     wanted : str
-        One upper-case letter, or a WCSNAME (case does not matter; of several keys with one name the last).
+        One upper-case letter, or a WCSNAME (case does not matter; of several keys with one name the last);
+        also HDRNAME of the primary WCS.
     exposure, chip : str
         Names used in the error.
 
@@ -45,7 +46,8 @@ def resolve_key(header: fits.Header, wanted: str, exposure: str, chip: str) -> s
         found = [key for key, name in names.items() if name.lower() == wanted.lower()]
         if found:
             return found[-1]
-        if str(header.get("WCSNAME", "")).strip().lower() == wanted.lower():
+        primary = (str(header.get(keyword, "")).strip().lower() for keyword in ("WCSNAME", "HDRNAME"))
+        if wanted.lower() in primary:
             return ""
     there = ", ".join(f"{key} ({name or 'no name'})" for key, name in names.items()) or "none"
     raise MetadataError(
