@@ -364,7 +364,9 @@ def _files(filename: FileArgument | Sequence[str]) -> list[Any]:
                 raise ParameterError(f"no file matches {part.strip()!r}")
             found += matches
         return found
-    return list(filename) if isinstance(filename, list | tuple) else [filename]
+    if isinstance(filename, fits.HDUList) or not isinstance(filename, list | tuple):
+        return [filename]
+    return list(filename)
 
 
 def _pairs(

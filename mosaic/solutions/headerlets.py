@@ -11,6 +11,8 @@ import gzip
 import io
 import re
 import textwrap
+import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from astropy import __version__ as astropy_version
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
 from mosaic.errors import MissingFileError, ParameterError, StructureError
 from mosaic.geometry.wcs import with_alternate
@@ -41,6 +44,7 @@ WCS_CARDS: Final = re.compile(
     r"|OC[XY]1[01]|IDC(SCALE|THETA|XREF|YREF|V2REF|V3REF)|TDD\w+)$"
 )
 """Keywords of an extension that belong to its WCS and distortion."""
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 _TAR_MAGIC: Final = slice(257, 262)
 
 
@@ -111,24 +115,36 @@ def headerlet_from_bytes(data: bytes, place: str) -> Headerlet:
         When it is not FITS, lacks required keywords or has no SIPWCS extension.
     """
     remedy = "restore it or take another headerlet"
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
+    if data[:2] == _GZIP_MAGIC:
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise StructureError(place, f"cannot be uncompressed ({error})", remedy) from error
     if data[_TAR_MAGIC] == b"ustar":
         problem = "is a tar archive, as written by very old software"
         raise StructureError(place, problem, "unpack it with tar and apply the file inside")
+    if not data.startswith(b"SIMPLE"):
+        raise StructureError(place, "is not FITS", remedy)
     try:
-        hdul = fits.HDUList.fromstring(data)
-        len(hdul)
-    except (OSError, ValueError, TypeError) as error:
-        raise StructureError(place, f"is not FITS ({error})", remedy) from error
-    if not hdul:
-        raise StructureError(place, "is not FITS (no header found)", remedy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyWarning)
+            hdul = fits.open(io.BytesIO(data), memmap=False)
+            # Opening reads the headers one by one; this reads them all.
+            len(hdul)
+    except (OSError, ValueError, TypeError, AstropyWarning) as error:
+        raise StructureError(place, f"is damaged ({' '.join(str(error).split())})", remedy) from error
     absent = [name for name in REQUIRED if name not in hdul[0].header]
     if absent:
         raise StructureError(place, f"is no headerlet: {', '.join(absent)} absent", remedy)
     headerlet = Headerlet(hdul)
     if not any(hdu.name == "SIPWCS" for hdu in hdul):
         raise StructureError(place, "is no headerlet: no SIPWCS extension", remedy)
+    there = {(hdu.name, hdu.ver) for hdu in hdul}
+    for _extname, _extver, index in headerlet.targets:
+        for extname, extver in table_versions(hdul[index].header):
+            if (extname, extver) not in there:
+                problem = f"lacks the distortion table {extname},{extver}"
+                raise StructureError(place, problem, remedy)
     return headerlet
 
 
