@@ -46,13 +46,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
+    "mosaic.tools": BASE
+    | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
     "mosaic.inputs": BASE | PARAMETERS | OUTPUT | {"mosaic.exposure"},
     "mosaic.pipeline": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
     | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
-    "mosaic.compat": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph", "mosaic.pipeline"},
+    "mosaic.compat": BASE
+    | PARAMETERS
+    | SCIENCE
+    | OUTPUT
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }

@@ -14,6 +14,7 @@ from mosaic.cli import (
     parameters,
     runastrodriz,
     simulate,
+    tools,
     tweakback,
     warmup,
     wcs,
@@ -34,6 +35,9 @@ app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("simulate")(simulate.simulate_command)
 app.command("blendheaders")(blendheaders.blendheaders_command)
 app.command("tweakback")(tweakback.tweakback_command)
+app.command("pixtosky", context_settings=tools.PAIRS_CONTEXT)(tools.pixtosky_command)
+app.command("skytopix", context_settings=tools.PAIRS_CONTEXT)(tools.skytopix_command)
+app.command("pixtopix", context_settings=tools.PAIRS_CONTEXT)(tools.pixtopix_command)
 app.command("warmup")(warmup.warmup_command)
 app.add_typer(wcs.app)
 app.add_typer(headerlet.app)

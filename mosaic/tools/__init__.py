@@ -1,0 +1,1 @@
+"""Small tools on single files: coordinates, regions, flags, photometric keywords, satellite trails."""
