@@ -10,6 +10,7 @@ import typer
 from mosaic.cli import (
     blendheaders,
     drizzle,
+    edits,
     headerlet,
     parameters,
     runastrodriz,
@@ -38,6 +39,12 @@ app.command("tweakback")(tweakback.tweakback_command)
 app.command("pixtosky", context_settings=tools.PAIRS_CONTEXT)(tools.pixtosky_command)
 app.command("skytopix", context_settings=tools.PAIRS_CONTEXT)(tools.skytopix_command)
 app.command("pixtopix", context_settings=tools.PAIRS_CONTEXT)(tools.pixtopix_command)
+app.command("mapreg")(edits.mapreg_command)
+app.command("resetbits")(edits.resetbits_command)
+app.command("pixreplace")(edits.pixreplace_command)
+app.command("photeq")(edits.photeq_command)
+app.command("updatenpol")(edits.updatenpol_command)
+app.command("trails")(edits.trails_command)
 app.command("warmup")(warmup.warmup_command)
 app.add_typer(wcs.app)
 app.add_typer(headerlet.app)
