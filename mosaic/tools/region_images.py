@@ -78,7 +78,7 @@ def to_sky(region: Region, wcs: ChipWcs) -> Region:
         frame="sky",
         points=points,
         sizes=tuple(size * scale for size in region.sizes),
-        angle_deg=_turned(inverse, region.angle_deg),
+        angle_deg=_turned(inverse, region),
     )
 
 
@@ -182,13 +182,15 @@ def _scaled(
         frame="image",
         points=points,
         sizes=tuple(float(size * scale) for size in region.sizes),
-        angle_deg=_turned(jacobian, region.angle_deg),
+        angle_deg=_turned(jacobian, region),
     )
 
 
-def _turned(jacobian: DoubleArray, angle_deg: float) -> float:
-    """Direction of an axis after a linear map, [0, 360)."""
-    angle = math.radians(angle_deg)
+def _turned(jacobian: DoubleArray, region: Region) -> float:
+    """Direction of the axis of a shape after a linear map, [0, 360); 0 when it has none."""
+    if region.shape in {"circle", "annulus"}:
+        return 0.0
+    angle = math.radians(region.angle_deg)
     x, y = jacobian @ (math.cos(angle), math.sin(angle))
     return math.degrees(math.atan2(y, x)) % 360.0
 

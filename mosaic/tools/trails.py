@@ -31,6 +31,8 @@ _MIN_PIECES: Final = 6
 _LIT_PART: Final = 0.7
 _MIN_LINE_BINS: Final = 20
 _FLANK_BINS: Final = (4, 9)
+_HALF_STRIP: Final = 0.75
+_N_CANDIDATES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,53 +192,65 @@ def _best_line(image: DoubleArray, threshold: float) -> tuple[float, float, floa
     y, x = np.nonzero(np.isfinite(image))
     values = image[y, x]
     values = values - values.mean()
-    spread = float(values.std())
     reach = math.ceil(math.hypot(*image.shape)) + 1
     # Half a step of the angle moves the ends of the longest line by half a binned pixel.
     n_angles = math.ceil(math.pi / 2.0 * max(image.shape))
-    candidates: list[tuple[float, float, float]] = []
+    best: list[tuple[float, float, float]] = []
+    scatters: list[float] = []
     for index in range(n_angles):
         angle = math.pi * index / n_angles
         place = np.rint(x * math.cos(angle) + y * math.sin(angle)).astype(np.intp) + reach
         count = np.bincount(place, minlength=2 * reach + 1)
-        sums = np.bincount(place, weights=values, minlength=2 * reach + 1)
         is_long = count >= _MIN_LINE_BINS
-        score = np.where(is_long, sums / np.sqrt(np.maximum(count, 1)), 0.0) / spread
-        best = int(np.argmax(score))
-        if score[best] > threshold:
-            candidates.append((float(score[best]), angle, float(best - reach)))
-    # Neighbouring angles see the same trail: of those that hold out, the most significant counts.
-    for score_found, angle, offset in sorted(candidates, reverse=True)[:_N_PIECES]:
-        if _holds_out(x, y, values, (angle, offset), threshold):
-            return angle, offset, score_found
+        if not is_long.any():
+            continue
+        sums = np.bincount(place, weights=values, minlength=2 * reach + 1)
+        score = np.where(is_long, sums / np.sqrt(np.maximum(count, 1)), -np.inf)
+        top = int(np.argmax(score))
+        best.append((float(score[top]), angle, float(top - reach)))
+        scatters.append(float(np.median(np.abs(score[is_long]))))
+    # In a crowded field neighbouring pixels are alike, and sums scatter more than pixels make believe.
+    unit = 1.4826 * float(np.median(scatters)) if scatters else 0.0
+    if unit <= 0.0:
+        return None
+    for score_found, angle, offset in sorted(best, reverse=True)[:_N_CANDIDATES]:
+        if score_found / unit <= threshold:
+            break
+        if _holds_out(x, y, values, (angle, offset), threshold * max(1.0, unit)):
+            return angle, offset, score_found / unit
     return None
 
 
 def _holds_out(
     x: NDArray[np.intp], y: NDArray[np.intp], values: DoubleArray, line: tuple[float, float], threshold: float
 ) -> bool:
-    """Whether most pieces of a line are brighter than the ground on both sides of it."""
+    """Whether most pieces of a line are brighter than the ground on either side of it.
+
+    Levels are medians, so that stars on the line do not count; a piece that lacks a side counts as dark.
+    """
     angle, offset = line
-    across = np.abs(x * math.cos(angle) + y * math.sin(angle) - offset)
-    along = y * math.cos(angle) - x * math.sin(angle)
-    on_line, beside = across <= 1.0, (across >= _FLANK_BINS[0]) & (across <= _FLANK_BINS[1])
-    if not on_line.any():
+    across = x * math.cos(angle) + y * math.sin(angle) - offset
+    is_near = np.abs(across) <= _FLANK_BINS[1]
+    across, values = across[is_near], values[is_near]
+    along = y[is_near] * math.cos(angle) - x[is_near] * math.sin(angle)
+    strips = (np.abs(across) <= _HALF_STRIP, across >= _FLANK_BINS[0], across <= -_FLANK_BINS[0])
+    if not strips[0].any():
         return False
-    low, high = float(along[on_line].min()), float(along[on_line].max())
-    n_pieces = min(_N_PIECES, int(on_line.sum()) // 4)
+    low, high = float(along[strips[0]].min()), float(along[strips[0]].max())
+    n_pieces = min(_N_PIECES, int(strips[0].sum()) // 4)
     if n_pieces < _MIN_PIECES or high <= low:
         return False
-    piece = np.floor((along - low) / (high - low) * n_pieces).astype(np.intp).clip(0, n_pieces - 1)
-    n_on = np.bincount(piece[on_line], minlength=n_pieces)
-    n_beside = np.bincount(piece[beside], minlength=n_pieces)
-    if (n_on == 0).any() or (n_beside == 0).any():
-        return False
-    excess = np.bincount(piece[on_line], values[on_line], n_pieces) / n_on
-    excess = excess - np.bincount(piece[beside], values[beside], n_pieces) / n_beside
-    noise = float(values.std()) * np.sqrt(1.0 / n_on + 1.0 / n_beside)
-    # The median of n pieces scatters 1.25 times as much as their mean.
-    median = float(np.median(excess / noise)) * math.sqrt(n_pieces) / 1.25
-    return median > threshold and float(np.mean(excess > 0.0)) >= _LIT_PART
+    piece = np.floor((along - low) / (high - low) * n_pieces)
+    ratios = np.zeros(n_pieces)
+    for index in range(n_pieces):
+        parts = [values[strip & (piece == index)] for strip in strips]
+        if all(part.size for part in parts):
+            middle, *sides = (float(np.median(part)) for part in parts)
+            # The median of n values scatters 1.25 times as much as their mean.
+            noise = 1.25 * math.sqrt(1.0 / parts[0].size + 1.0 / min(part.size for part in parts[1:]))
+            ratios[index] = (middle - max(sides)) / noise
+    median = float(np.median(ratios)) * math.sqrt(n_pieces) / 1.25
+    return median > threshold and float(np.mean(ratios > 0.0)) >= _LIT_PART
 
 
 def _refine(

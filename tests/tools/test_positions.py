@@ -198,3 +198,41 @@ def test_command_line_takes_negative_declinations(image: Path, tmp_path: Path) -
     assert CliRunner().invoke(app, ["pixtosky", f"{image}[1]", "1", "2", "--degres"]).exit_code == 2
     result = CliRunner().invoke(app, ["pixtopix", f"{image}[1]", "", "-20", "80"])
     assert "-20.0000  80.0000" in result.output
+
+
+PEER_X, PEER_Y = [1.0, 10.5, 48.25, 97.0], [1.0, 20.25, 33.5, 60.0]
+PEER = {
+    "ra": [150.10033797837485, 150.1003636137367, 150.10002050128688, 150.09964203514699],
+    "dec": [2.1992869096783756, 2.1995830919132704, 2.2000267367912416, 2.2007098507869967],
+    "ra_text": ["10:0:24.0811", "10:0:24.0873", "10:0:24.0049", "10:0:23.9141"],
+    "dec_text": ["2:11:57.4329", "2:11:58.4991", "2:12:0.0963", "2:12:2.5555"],
+    "x_back": [1.0000000012138903, 10.500000002924669, 48.2499999507023, 96.9999999558815],
+    "y_back": [0.9999999987018953, 20.24999998802748, 33.50000002557516, 60.00000002058405],
+    "x_frame": [139.2849164519301, 118.88876659370034, 98.88698333718553, 63.945178418959586],
+    "y_frame": [21.417379895744652, 27.910423398930767, 62.97665751245365, 107.01755441678065],
+}
+"""drizzlepac 3.11 (stwcs 1.7.7) on ``[sci,1]`` of this very exposure, made by `write_exposure`: ``xy2rd`` in
+degrees and with ``hms=True, precision=4``, ``rd2xy`` of these degrees, ``tran`` to a blank image."""
+
+
+def test_positions_and_texts_are_those_of_drizzlepac(image: Path) -> None:
+    name = f"{image}[sci,1]"
+    ra, dec = pixtosky.xy2rd(name, x=PEER_X, y=PEER_Y, hms=False, verbose=False)
+    np.testing.assert_allclose((ra, dec), (PEER["ra"], PEER["dec"]), rtol=0.0, atol=1e-12)
+    texts = pixtosky.xy2rd(name, x=PEER_X, y=PEER_Y, precision=4, verbose=False)
+    assert texts == (PEER["ra_text"], PEER["dec_text"])
+    # DrizzlePac stops its inverse at 1e-4 pixel, which leaves 5e-8 here; ours leaves 5e-9.
+    back = skytopix.rd2xy(name, ra=PEER["ra"], dec=PEER["dec"], verbose=False)
+    np.testing.assert_allclose(back, (PEER["x_back"], PEER["y_back"]), rtol=0.0, atol=1e-7)
+    np.testing.assert_allclose(back, (PEER_X, PEER_Y), rtol=0.0, atol=5e-9)
+    frame = pixtopix.tran(name, "", x=PEER_X, y=PEER_Y, verbose=False)
+    np.testing.assert_allclose(frame, (PEER["x_frame"], PEER["y_frame"]), rtol=0.0, atol=1e-7)
+
+
+def test_listing_has_the_form_of_drizzlepac(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{image}[sci,1]"
+    pixtosky.xy2rd(name, x=10.5, y=20.25, precision=4)
+    assert capsys.readouterr().out == (
+        f"# Coordinate transformations for  {name}\n# X      Y         RA             Dec\n\n"
+        "10.5000  20.2500    10:0:24.0873  2:11:58.4991\n"
+    )
