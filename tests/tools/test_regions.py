@@ -164,7 +164,7 @@ def test_pixels_of_a_mapped_shape_lie_in_it_on_the_sky(image: Path, shape: str) 
             cross = (bw - aw) * (north - an) - (bn - an) * (west - aw)
             sides.append(cross / np.hypot(bw - aw, bn - an))
         margin = np.min(sides, axis=0)
-    # The tables of this exposure bend by some 0.1 pixel between nodes 16 pixels apart, and shapes are twice as
+    # The tables of this exposure bend by some 0.1 pixel between nodes 16 pixels apart; shapes are twice as
     # large: 0.02 arcsec = 0.4 pixel.
     clear = np.abs(margin) > 0.02
     np.testing.assert_array_equal(mask[clear], (margin > 0.0)[clear])
