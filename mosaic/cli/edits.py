@@ -129,8 +129,7 @@ def updatenpol_command(
     with one_line_errors(debug=debug):
         if not dry_run:
             _require_intent(output, in_place=in_place)
-        from mosaic.compat.updatenpol import derive_wcs, reference_folder
-        from mosaic.tools.updatenpol import assign_references
+        from mosaic.tools.updatenpol import assign_references, derive_wcs, reference_folder
 
         folder, prefix = reference_folder(refdir)
         for item in assign_references(files, folder, prefix, dry_run=dry_run, output=output):

@@ -6,19 +6,11 @@ Files that have no DGEOFILE are updated too. Does not cover asking for file name
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
-from os import environ
-from pathlib import Path
 
 from mosaic.errors import ParameterError
-from mosaic.exposure.catalogue import read_catalogue
-from mosaic.exposure.inputs import expand_inputs
-from mosaic.headers.update_wcs import update_wcs
-from mosaic.products.partial import PartialFile
-from mosaic.settings import Settings
 from mosaic.tools.extensions import find_files
-from mosaic.tools.updatenpol import Assignment, assign_references
+from mosaic.tools.updatenpol import Assignment, assign_references, derive_wcs, reference_folder
 
 __all__ = ["update"]
 
@@ -71,30 +63,3 @@ def update(
         for assignment in done:
             derive_wcs(assignment.path)
     return done
-
-
-def reference_folder(refdir: str) -> tuple[Path, str]:
-    """Folder of references, and what stands before their names in headers."""
-    name, dollar, rest = refdir.partition("$")
-    if not dollar:
-        return Path(refdir), refdir if not refdir or refdir.endswith("/") else f"{refdir}/"
-    if name not in environ:
-        raise ParameterError(
-            f"refdir={refdir!r}: set the environment variable {name} to the folder of references"
-        )
-    return Path(environ[name]) / rest, refdir if not rest or rest.endswith("/") else f"{refdir}/"
-
-
-def derive_wcs(path: Path) -> None:
-    """Derive the WCS of an exposure anew from its references, in place."""
-    with tempfile.TemporaryDirectory(prefix="mosaic_updatewcs_") as folder:
-        expanded = expand_inputs([str(path)])
-        catalogue = read_catalogue(expanded, Settings(), staging_dir=Path(folder))
-        updated = update_wcs(expanded.files, catalogue.exposures, Path(folder))
-        if updated.rejected:
-            raise updated.rejected[0]
-        with PartialFile(path) as out:
-            out.close()
-            shutil.copyfile(updated.files[0].prepared_path, out.temporary)
-            shutil.copymode(path, out.temporary)
-            out.publish()

@@ -105,6 +105,26 @@ def update_wcs(files: Sequence[InputFile], exposures: Sequence[Exposure], stagin
     return UpdatedInputs(tuple(made), (*rejected, *failures.values()), tuple(notes))
 
 
+def copy_with_new_wcs(path: Path, staging_dir: Path) -> Path:
+    """Make one copy with a new WCS, of a file of which nothing but its references need be known.
+
+    Raises
+    ------
+    ExposureError
+        When a reference is missing or no WCS can be derived.
+    ParameterError
+        When stwcs is not installed.
+    OutputError
+        When the copy cannot be written.
+    """
+    if importlib.util.find_spec("stwcs") is None:
+        raise ParameterError(_INSTALL)
+    copy = _plan_copy(InputFile(str(path.absolute())), str(path), staging_dir, [])
+    for error in _make_copies([copy], staging_dir).values():
+        raise error
+    return copy.target
+
+
 def _plan_copy(file: InputFile, source: str, staging_dir: Path, notes: list[str]) -> _Copy:
     """Find the references of an input, and the name of its copy: the same inputs give the same name."""
     name = root_name(file.path)

@@ -1,15 +1,18 @@
 """Name the NPOLFILE and D2IMFILE that belong to an exposure in its primary header.
 
-Covers the choice by detector, filters and date, and the keywords. Does not cover deriving the distortion
-from them (`updatewcs`).
+Covers the choice by detector, filters and date, the keywords, and having the WCS derived from them. Does not
+cover how that is done (`mosaic.headers.update_wcs`).
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import environ
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,8 @@ from astropy.io import fits
 
 from mosaic.errors import MetadataError, MissingFileError, ParameterError
 from mosaic.exposure.storage import open_fits
+from mosaic.headers.update_wcs import copy_with_new_wcs
+from mosaic.products.partial import PartialFile
 from mosaic.tools.extensions import find_files
 from mosaic.tools.rewrite import editing, require_target, target_of
 
@@ -110,6 +115,35 @@ def assign_references(
             _set(edit.hdul[0].header, assignment)
             edit.mark(0)
     return assignments
+
+
+def reference_folder(refdir: str) -> tuple[Path, str]:
+    """Folder of references, and what stands before their names in headers."""
+    name, dollar, rest = refdir.partition("$")
+    if not dollar:
+        return Path(refdir), refdir if not refdir or refdir.endswith("/") else f"{refdir}/"
+    if name not in environ:
+        raise ParameterError(
+            f"refdir={refdir!r}: set the environment variable {name} to the folder of references"
+        )
+    return Path(environ[name]) / rest, refdir if not rest or rest.endswith("/") else f"{refdir}/"
+
+
+def derive_wcs(path: Path) -> None:
+    """Derive the WCS of an exposure anew from its references, in place.
+
+    Raises
+    ------
+    ExposureError
+        When a reference is missing or no WCS can be derived; the file is then as before.
+    """
+    with tempfile.TemporaryDirectory(prefix="mosaic_updatewcs_") as folder:
+        derived = copy_with_new_wcs(path, Path(folder))
+        with PartialFile(path) as out:
+            out.close()
+            shutil.copyfile(derived, out.temporary)
+            shutil.copymode(path, out.temporary)
+            out.publish()
 
 
 def _assign(
