@@ -13,6 +13,7 @@ from mosaic.errors import MissingFileError, ParameterError, WcsError
 from mosaic.exposure.catalogue import Catalogue, read_catalogue
 from mosaic.exposure.inputs import ExpandedInputs, expand_inputs
 from mosaic.headers.update_wcs import UpdatedInputs, update_wcs
+from mosaic.tools.updatenpol import derive_wcs
 from tests.support.exposures import default_settings, write_exposure
 
 # Coefficients of a detector of 97 x 60 pixels, arcsec per pixel to the power of their order.
@@ -148,3 +149,24 @@ def test_stwcs_that_is_not_installed_is_asked_for(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ParameterError, match=r"pip install 'mosaic-hst\[updatewcs\]'"):
         update_wcs([], [], tmp_path)
+
+
+def test_a_file_gets_the_same_wcs_in_place_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "refs").mkdir()
+    _write_idctab(tmp_path / "refs/t_idc.fits")
+    monkeypatch.setenv("jref", str(tmp_path / "refs"))
+    path = _write(tmp_path / "a_flt.fits")
+    (file,) = _update(tmp_path, path)[0].files
+    derive_wcs(path)
+    with fits.open(path) as found, fits.open(file.prepared_path) as expected:
+        keys = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "A_2_0", "B_1_1", "WCSNAME")
+        assert [found[1].header[key] for key in keys] == [expected[1].header[key] for key in keys]
+        np.testing.assert_array_equal(found[1].data, expected[1].data)
+    assert sorted(tmp_path.glob("*.fits")) == [path]
+    (tmp_path / "refs/t_idc.fits").unlink()
+    before = path.read_bytes()
+    with pytest.raises(MissingFileError, match="t_idc"):
+        derive_wcs(path)
+    assert path.read_bytes() == before
