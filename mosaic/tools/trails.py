@@ -11,6 +11,7 @@ light: a median over pieces, which neither a bright star nor a galaxy can move.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.types import BoolArray, DoubleArray, ShapeYX
+
+logger = logging.getLogger(__name__)
 
 CLIP: Final = 3.0
 """Standard deviations at which binned pixels are clipped."""
@@ -91,7 +94,10 @@ def find_trails(sci: NDArray[Any], is_good: BoolArray, params: TrailParams = DEF
     usable = is_good & np.isfinite(sci)
     found: list[Trail] = []
     factor = max(2, round(max(sci.shape) / _MAX_BINNED))
-    while len(found) < params.max_trails:
+    # A line that cannot be measured is taken out too, so that others get their turn.
+    for _ in range(2 * params.max_trails):
+        if len(found) == params.max_trails:
+            break
         binned = _bin(sci, usable, factor)
         if binned is None:
             break
@@ -103,9 +109,13 @@ def find_trails(sci: NDArray[Any], is_good: BoolArray, params: TrailParams = DEF
         # Centres of blocks of `factor` pixels to centres of pixels.
         shift = (factor - 1) / 2.0 * (math.cos(angle) + math.sin(angle))
         trail = _refine(flat, usable, (angle, offset * factor + shift), factor, params, significance)
-        if trail is not None:
+        if trail is None:
+            logger.warning(
+                "a line of %.1f sigma is not flagged: it has no edge within max_width", significance
+            )
+        else:
             found.append(trail)
-        width = 2.0 * factor if trail is None else trail.half_width + params.grow + factor
+        width = params.max_width if trail is None else trail.half_width + params.grow + factor
         centre = (
             (angle, offset * factor + shift)
             if trail is None

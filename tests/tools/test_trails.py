@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from mosaic.errors import ParameterError, StructureError
 from mosaic.tools.trail_flags import flag_trails
-from mosaic.tools.trails import Trail, find_trails, trail_mask
+from mosaic.tools.trails import Trail, TrailParams, find_trails, trail_mask
 from mosaic.types import ShapeYX
 from tests.support.exposures import write_exposure
 
@@ -90,6 +90,12 @@ def test_injected_trails_are_found_and_nothing_else(index: int) -> None:
 def test_no_trail_is_found_where_there_is_none(seed: int) -> None:
     image, _ = scene(100 + seed, [], n_rays=150)
     assert find_trails(image, np.ones(SHAPE, dtype=bool)) == []
+
+
+def test_a_strip_wider_than_allowed_is_named_and_not_flagged(caplog: pytest.LogCaptureFixture) -> None:
+    image, _ = scene(3, [(90.0, 100.0, 4.0, 3.0)])
+    assert find_trails(image, np.ones(SHAPE, dtype=bool), TrailParams(max_width=10.0)) == []
+    assert "not flagged" in caplog.text
 
 
 def test_bad_pixels_are_no_trail() -> None:
