@@ -14,7 +14,7 @@ CLASSES: dict[int, tuple[int, ...]] = {
     4: (1, 2, 4, 8, 16, 32, 64),
     100: (1, 4, 16, 32, 64, 128, 256, 512),
     1000: (1, 16, 64, 128, 256, 512, 1000, 2000),
-    12_880: (1, 64, 256, 512, 1000, 2000, 4000),
+    12_880: (1, 64, 250, 500, 1000, 4000),
 }
 """Exposures of a job, and the workers it is simulated with."""
 
@@ -24,6 +24,7 @@ TILES: dict[int, tuple[int, ...]] = {
     1000: (1024, 2048),
     12_880: (1024, 2048),
 }
+USUAL_TILE = 1024
 STORES = {"store 20 GB/s": 20e9, "store not a limit": 1e15}
 
 
@@ -34,6 +35,8 @@ def run_sweeps(costs: Costs, path: Path, classes: Sequence[int] = tuple(CLASSES)
             for tile in TILES[n_exposures]:
                 plan = make_plan(n_exposures, tile=tile, depth=min(n_exposures, 24))
                 for store, rate in STORES.items():
+                    if tile != USUAL_TILE and rate != min(STORES.values()):
+                        continue
                     for outcome in sweep(plan, costs, CLASSES[n_exposures], store_bytes_s=rate):
                         row = {"exposures": n_exposures, "store": store, **asdict(outcome)}
                         file.write(json.dumps(row) + "\n")
@@ -51,8 +54,8 @@ def draw(outcomes: Path, target: Path) -> None:
     for colour, n_exposures in enumerate(CLASSES):
         for store, style in zip(STORES, ("-", ":"), strict=True):
             chosen = [r for r in rows if r["exposures"] == n_exposures and r["store"] == store]
-            usual = max((r["tile"] for r in chosen if r["tile"] < 1200), default=0)
-            line = sorted((r for r in chosen if r["tile"] == usual), key=lambda r: r["workers"])
+            # Tiles are made a little smaller or larger than asked for, never by a quarter.
+            line = [r for r in chosen if abs(r["tile"] - USUAL_TILE) < USUAL_TILE / 4]
             workers, seconds = [r["workers"] for r in line], [r["wall_s"] for r in line]
             look = {"linestyle": style, "color": f"C{colour}", "marker": "."}
             name = f"{n_exposures:,} exposures" if style == "-" else None

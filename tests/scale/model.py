@@ -74,7 +74,7 @@ class Outcome:
     work_s: float
     """Computing, summed over the workers."""
     moving_s: float
-    """Reading and writing, summed over the workers."""
+    """Reading and writing and waiting for the store, summed over the workers."""
     scheduler_s: float
     """The scheduler's time."""
 
@@ -176,8 +176,8 @@ class ClockBackend:
         self.moving_s = 0.0
         self.n_done = 0
         self._job, self._work, self._costs, self._cluster = job, work, costs, cluster
-        self._link = min(cluster.link_bytes_s, cluster.store_bytes_s / cluster.workers)
         self._scheduler = 0.0
+        self._store = 0.0
         self._workers = [0.0] * cluster.workers
         self._running: list[tuple[float, TaskKey]] = []
 
@@ -185,8 +185,12 @@ class ClockBackend:
         """Send a task through the scheduler to the worker that is free first."""
         self._scheduler = max(self._scheduler, self.now) + self._cluster.scheduler_s
         computing = self._costs.per_task + self._costs.per_pixel[key[0]] * self._work.pixels(key)
-        moving = self._work.bytes(key) / self._link
-        end = max(self._scheduler, heapq.heappop(self._workers)) + computing + moving
+        n_bytes = self._work.bytes(key)
+        start = max(self._scheduler, heapq.heappop(self._workers))
+        # The store serves one after the other: no more than its rate, whoever asks.
+        self._store = max(self._store, start) + n_bytes / self._cluster.store_bytes_s
+        end = max(start + n_bytes / self._cluster.link_bytes_s, self._store) + computing
+        moving = end - start - computing
         heapq.heappush(self._workers, end)
         heapq.heappush(self._running, (end, key))
         self.work_s += computing
