@@ -16,7 +16,7 @@ BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity bench lint format image up down clean
+.PHONY: help setup demo test parity bench scale lint format image up down clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ parity: $(STAMP) $(PARITY_STAMP) ## Compare with DrizzlePac, installed in an env
 
 bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other programs, on a quiet machine (ARGS=--quick tries it).
 	$(BIN)/python -m tests.bench --oracle-python $(PARITY_VENV)/bin/python --others-python $(BENCH_VENV)/bin/python $(ARGS)
+
+scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pretend (ARGS="real" drizzles 100).
+	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
 
 lint: $(LINT_STAMP) ## Check style and types.
 	$(BIN)/ruff check .

@@ -17,9 +17,9 @@ from mosaic.geometry.frames import RunGrids, resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
 from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
 from mosaic.graph.folder import lock_folder, open_folder
-from mosaic.graph.job import Job
+from mosaic.graph.job import Job, forget_job_state
 from mosaic.graph.memory import MemoryWatch, bound_allocator
-from mosaic.graph.plan import BLOT_MARGIN, Plan, final_drop, plan_layer, separate_drop
+from mosaic.graph.plan import Plan, plan_frames
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
@@ -219,7 +219,8 @@ def _drizzle_catalogue(
             driver = Driver(job, backend, budget.limits, clock)
             driver.run(tasks, done)
         finishing = time.perf_counter()
-        products = export_products(job, names, min(4, budget.n_exports)) if made.settings.driz_combine else []
+        forget_job_state()
+        products = export_products(job, names, budget.n_exports) if made.settings.driz_combine else []
         if not made.settings.clean:
             products += export_intermediates(job, names)
         products += write_cleaned(job, names)
@@ -275,10 +276,7 @@ def _make_plan(
     exposures = tuple(exposures if remap is None else remap(exposures, grids))
     chips = tuple(chip for exposure in exposures for chip in exposure.chips)
     tile = choose_tile(options.tile, options.memory)
-    separate = plan_layer(
-        chips, grids.separate, tile, separate_drop(gated), max(float(gated.combine_grow), BLOT_MARGIN)
-    )
-    final = plan_layer(chips, grids.final, tile, final_drop(gated), 0.0)
+    separate, final = plan_frames(chips, gated, grids, tile)
     names = resolve_product_names(
         read.output,
         exposures[0].filename,
@@ -326,7 +324,7 @@ def _require_disk(folder: Path, budget: Budget) -> None:
         raise OutputError(
             f"disk full: {folder} has {free / 2**20:.0f} MiB free, this job takes up to "
             f"{needed / 2**20:.0f} MiB; "
-            "free some space or choose another output folder"
+            "free some space, choose another output folder, or do without the context image (context=False)"
         )
 
 

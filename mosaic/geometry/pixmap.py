@@ -28,7 +28,7 @@ _FAR_PX: Final = 1.0e9
 """Where a chip 90 degrees or more from the tangent point is mapped: out of any frame."""
 
 
-def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0) -> MapModel:
+def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0, *, in_pieces: bool = True) -> MapModel:
     """Assemble the map from 0-based chip pixels to 0-based output pixels.
 
     Parameters
@@ -40,6 +40,8 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0) -> MapMod
     stepsize : int
         0: exact at every pixel. F > 0: bilinear in a table of exact positions with a node every
         F pixels, starting at FITS pixel 0 (DrizzlePac's `stepsize`).
+    in_pieces : bool
+        Whether an exact model gets pieces of rows (`cut_rows`), of use when whole rows are mapped.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0) -> MapMod
         bends_y=np.zeros(0),
         bend_reach=0.0,
     )
-    return model if stepsize else cut_rows(model, wcs.shape_yx)
+    return cut_rows(model, wcs.shape_yx) if in_pieces and not stepsize else model
 
 
 def cut_rows(model: MapModel, shape_yx: ShapeYX) -> MapModel:
@@ -190,5 +192,5 @@ def _through(homography: DoubleArray, u: DoubleArray, v: DoubleArray) -> tuple[D
 
 
 def _own(values: DoubleArray) -> DoubleArray:
-    """Writable C-contiguous copy: the only layout the kernels are compiled for."""
-    return np.array(values, dtype=np.float64, order="C")
+    """Writable and C-contiguous, the only layout the kernels are compiled for; a copy where it must be."""
+    return np.require(values, np.float64, ["C_CONTIGUOUS", "WRITEABLE"])

@@ -1,17 +1,19 @@
 """The memory contract: what a run will use at its peak, stated before it starts.
 
 The estimate of a task is the sum of the arrays it holds; the process itself is a measured constant.
-Tasks at a time, strip height and tile side follow from the budget; none of them changes a result, and the
-peak does not grow with the number of exposures.
+Tasks at a time, strip height and tile side follow from the budget; none of them changes a result, and no
+array grows with the number of exposures. The plan itself does, by some kilobytes a chip, which are counted.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from mosaic.errors import BudgetError
-from mosaic.graph.job import TaskLimits
-from mosaic.graph.plan import Plan
+from mosaic.exposure.model import Exposure
+from mosaic.graph.job import CELLS_BYTES, TaskLimits
+from mosaic.graph.plan import Layer, Plan
 
 MIB = 1 << 20
 
@@ -35,6 +37,21 @@ TILE_BYTES_PER_PIXEL = 52
 
 MEDIAN_BYTES_PER_PIXEL = 56
 """Result of a median tile, its accumulators and the planes of minmed beside the stack."""
+
+PLAN_BYTES_PER_CHIP = 16 << 10
+"""Plan, tasks and maps of a chip in every process, at the most while plan.json is read (measured: 15 kB)."""
+
+CELL_BYTES_PER_PIXEL = 1 / 16
+"""Coarse boxes of a chip, kept for as many chips as `CELLS_BYTES` holds."""
+
+CLEANED_BYTES_PER_PIXEL = 24
+"""An exposure in memory with all its extensions, its copy being written, and the band that is replaced."""
+
+EXPORT_BAND_BYTES = 3 * 64 * MIB
+"""Bands on their way to a file, besides the row of tiles they are cut from."""
+
+MOST_EXPORTS = 4
+"""Products written at a time."""
 
 ROW_CACHE_BYTES = 512 * MIB
 """Most that is kept of input rows, however much is granted."""
@@ -72,12 +89,14 @@ class Budget:
 
     cache_bytes: int
     """Memory for input rows and separate drizzles that are kept for later use."""
+    export_bytes: int
+    """Memory while products are written, by the driver alone."""
 
     @property
     def peak_bytes(self) -> int:
         """Stated peak of all processes together, the compiler of a first run included."""
         work = self.base_bytes + self.n_parallel * self.task_bytes + self.cache_bytes
-        return max(work, COMPILE_BYTES)
+        return max(work, self.export_bytes, COMPILE_BYTES)
 
 
 def choose_tile(wanted: int, granted_bytes: int) -> int:
@@ -89,8 +108,24 @@ def choose_tile(wanted: int, granted_bytes: int) -> int:
 
 
 def _export_bytes(plan: Plan) -> int:
-    """A row of tiles and the band on its way to the file."""
-    return 2 * 4 * plan.final.tile * plan.final.grid.shape_yx.nx
+    """A row of tiles and the bands cut from it, or an exposure whose cleaned copy is written."""
+    export = 4 * plan.final.tile * plan.final.grid.shape_yx.nx
+    if not plan.settings.clean:
+        export = max(export, 4 * plan.separate.tile * plan.separate.grid.shape_yx.nx)
+    export += min(EXPORT_BAND_BYTES, 3 * 4 * plan.final.grid.shape_yx.ny * plan.final.grid.shape_yx.nx)
+    if plan.settings.driz_cr and plan.settings.driz_cr_corr:
+        export = max(export, CLEANED_BYTES_PER_PIXEL * max(map(_pixels, plan.exposures)))
+    return export
+
+
+def _pixels(exposure: Exposure) -> int:
+    return sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in exposure.chips)
+
+
+def _plan_bytes(plan: Plan) -> int:
+    """What a process keeps of the plan and derives from it."""
+    cells = 2 * CELL_BYTES_PER_PIXEL * sum(map(_pixels, plan.exposures))
+    return PLAN_BYTES_PER_CHIP * len(plan.chips) + int(min(CELLS_BYTES, cells))
 
 
 def _final_bytes(tile: int, band_pixels: int) -> int:
@@ -118,15 +153,16 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
     """
     chip_bytes = max(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips) * CHIP_BYTES_PER_PIXEL
     export_bytes = _export_bytes(plan)
+    metadata = _plan_bytes(plan)
     floor = max(
         chip_bytes,
-        export_bytes,
         _final_bytes(plan.final.tile, SMALLEST_BAND_PIXELS),
         _median_bytes(plan, TaskLimits(SMALLEST_STRIP_BYTES, SMALLEST_BAND_PIXELS)),
     )
-    per_worker = PROCESS_BYTES if separate_processes else 0
-    base = DRIVER_BYTES if separate_processes else PROCESS_BYTES
-    smallest = max(base + per_worker + floor, COMPILE_BYTES)
+    per_worker = PROCESS_BYTES + metadata if separate_processes else 0
+    driver = metadata + (DRIVER_BYTES if separate_processes else PROCESS_BYTES)
+    base = driver
+    smallest = max(base + per_worker + floor, driver + export_bytes, COMPILE_BYTES)
     if granted_bytes < smallest:
         raise BudgetError(
             f"the memory granted, {granted_bytes / MIB:.0f} MiB, is too small: this mosaic needs at least "
@@ -141,6 +177,7 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
     task_bytes = max(floor, _final_bytes(plan.final.tile, limits.band_pixels), _median_bytes(plan, limits))
     base += int(n_parallel) * per_worker
     spare = granted_bytes - base - int(n_parallel) * task_bytes
+    n_exports = int(max(1, min(MOST_EXPORTS, (granted_bytes - driver) // export_bytes)))
     n_caches = int(n_parallel) if separate_processes else 1
     limits = _with_caches(plan, limits, max(0, spare // n_caches), keep_stacks=not separate_processes)
     return Budget(
@@ -151,8 +188,9 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
         task_bytes,
         _scratch_bytes(plan),
         _product_bytes(plan),
-        max(1, int(n_parallel) * task_bytes // export_bytes),
+        n_exports,
         n_caches * (limits.row_cache_bytes + limits.stack_cache_bytes),
+        driver + n_exports * export_bytes,
     )
 
 
@@ -181,14 +219,28 @@ def _median_bytes(plan: Plan, limits: TaskLimits) -> int:
 
 def _scratch_bytes(plan: Plan) -> int:
     frame = plan.separate.grid.shape_yx
-    chips = sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
-    scratch = 4 * frame.ny * frame.nx + 3 * chips // 8 + _product_bytes(plan)
+    chips = sum(map(_pixels, plan.exposures))
+    scratch = 4 * _covered_pixels(plan.separate) + 3 * chips // 8 + _product_bytes(plan)
     if not plan.settings.clean:
         scratch += 4 * chips + 8 * frame.ny * frame.nx * len(plan.exposures)
     return scratch
 
 
 def _product_bytes(plan: Plan) -> int:
+    """Context planes count where chips are: what is zero is left out of the file, as holes."""
     shape = plan.final.grid.shape_yx
-    planes = 2 + (plan.n_context_planes if plan.settings.context else 0) + int(plan.settings.final_err)
-    return 4 * shape.ny * shape.nx * planes
+    planes = 2 + int(plan.settings.final_err)
+    context = _context_bytes(plan) if plan.settings.context else 0
+    return 4 * shape.ny * shape.nx * planes + context
+
+
+def _context_bytes(plan: Plan) -> int:
+    layer = plan.final
+    return sum(
+        4 * len({index // 32 for index in chips}) * math.prod(layer.window(tile).shape_yx)
+        for tile, chips in layer.chips_of_tile.items()
+    )
+
+
+def _covered_pixels(layer: Layer) -> int:
+    return sum(math.prod(layer.window(tile).shape_yx) for tile in layer.chips_of_tile)

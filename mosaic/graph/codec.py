@@ -36,14 +36,12 @@ def encode(value: Any, arrays: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN40
     if isinstance(value, np.ndarray):
         raw = np.ascontiguousarray(value).tobytes()
         digest = hashlib.blake2b(raw + str(value.shape).encode(), digest_size=12).hexdigest()
-        arrays.setdefault(
-            digest,
-            {
+        if digest not in arrays:
+            arrays[digest] = {
                 "dtype": value.dtype.str,
                 "shape": list(value.shape),
                 "data": base64.b64encode(zlib.compress(raw, 1)).decode(),
-            },
-        )
+            }
         return {"@array": digest}
     if isinstance(value, tuple) and type(value).__name__ in _TUPLES:
         return {"@tuple": type(value).__name__, "items": [encode(v, arrays) for v in value]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from queue import SimpleQueue
@@ -17,12 +17,13 @@ from typing import Protocol
 
 from mosaic.errors import PixelError, StoreError
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
-from mosaic.graph.plan import BLOT_MARGIN
+from mosaic.graph.ledger import WHOLE_JOB
+from mosaic.graph.plan import BLOT_MARGIN, Plan
 from mosaic.graph.progress import Observer, TaskRecord
 from mosaic.graph.sky_tasks import sky_phases, solve_job_sky
 from mosaic.graph.tasks import run_task, weight_sums
-from mosaic.graph.verify import is_intact
-from mosaic.steps.median import mean_weight
+from mosaic.graph.verify import is_intact, is_present
+from mosaic.steps.median import WeightSum, mean_weight
 from mosaic.types import Window
 
 TaskKey = tuple[str, str]
@@ -31,6 +32,9 @@ PHASES = (
     "static", "static_mask", "sky", "sky_overlaps", "weights", "single", "median", "cosmic_rays", "final",
 )  # fmt: skip
 """Phases that run as tasks, in order."""
+
+COMPARED_BYTES = 2 << 30
+"""Bytes of a phase up to which an earlier run is compared with its checksums before it is continued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,38 +138,43 @@ def plan_tasks(job: Job) -> dict[str, list[Task]]:
     elif job.keeps_singles:
         tasks["single"] = [Task("single", name) for name in tile_tasks(plan.separate.chips_of_tile)]
     if settings.blot:
-        tasks["cosmic_rays"] = [
-            Task("cosmic_rays", chip, _median_tiles_of(job, i)) for i, chip in enumerate(chips)
-        ]
+        medians = {tile: ("median", tile_task(tile)) for tile in plan.separate.chips_of_tile}
+        needed = _median_tasks_of(plan, medians)
+        tasks["cosmic_rays"] = [Task("cosmic_rays", *pair) for pair in zip(chips, needed, strict=True)]
     if settings.driz_combine:
+        masks = [("cosmic_rays", chip) for chip in chips]
         tasks["final"] = [
             Task(
                 "final",
                 tile_task(tile),
-                frozenset(("cosmic_rays", chips[i]) for i in members) if settings.driz_cr else frozenset(),
+                frozenset(masks[i] for i in members) if settings.driz_cr else frozenset(),
             )
             for tile, members in plan.final.chips_of_tile.items()
         ]
     return tasks
 
 
-def _median_tiles_of(job: Job, index: int) -> frozenset[TaskKey]:
-    shape = job.plan.chips[index].shape_yx
-    box = job.cells(job.separate, index).output_box(Window(0, shape.ny, 0, shape.nx), BLOT_MARGIN)
-    occupied = job.plan.separate.chips_of_tile
-    return frozenset(
-        ("median", tile_task(tile)) for tile in job.plan.separate.tiles_in(box) if tile in occupied
-    )
+def _median_tasks_of(plan: Plan, keys: Mapping[int, TaskKey]) -> Iterator[frozenset[TaskKey]]:
+    """Tasks of the median tiles that each chip is blotted from."""
+    reach = int(BLOT_MARGIN) + 1
+    for box in plan.separate.box_of_chip:
+        grown = Window(box.y0 - reach, box.y1 + reach, box.x0 - reach, box.x1 + reach)
+        yield frozenset(keys[tile] for tile in plan.separate.tiles_in(grown) if tile in keys)
 
 
 def finished_tasks(job: Job, tasks: Mapping[str, Sequence[Task]]) -> set[TaskKey]:
-    """Tasks of an earlier run whose chunks are still intact."""
+    """Tasks of an earlier run whose chunks are still there, and intact as far as that is quick to tell.
+
+    All chunks must be there in their size. Contents are compared for jobs of up to `COMPARED_BYTES`; those of
+    larger ones are compared when they are exported.
+    """
     done = set()
     for phase, members in tasks.items():
         records = job.ledger.read_phase(phase)
+        is_quick = sum(record.bytes_written for record in records.values()) <= COMPARED_BYTES
         for task in members:
             record = records.get(task.name)
-            if record is not None and is_intact(job, record):
+            if record is not None and is_present(job, record) and (not is_quick or is_intact(job, record)):
                 done.add(task.key)
     return done
 
@@ -235,7 +244,7 @@ class Driver:
             The first error of any task.
         """
         self._run_phases(tasks, ("static", "static_mask", "sky", "sky_overlaps"), done)
-        require_usable(self._job)
+        summarise_static(self._job)
         self._solve_sky()
         self._run_phases(tasks, ("weights",), done)
         self._solve_weights(tasks)
@@ -266,28 +275,28 @@ class Driver:
         for line in solution.warnings:
             self._observer.message("WARNING", line)
         facts = {name: [*astuple(level)] for name, level in solution.levels.items()}
-        self._job.ledger.write(TaskRecord("sky_solution", "all", 0.0, 0, 0, 0, facts={"levels": facts}))
+        self._job.ledger.write(TaskRecord("sky_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"levels": facts}))
 
     def _solve_weights(self, tasks: Mapping[str, Sequence[Task]]) -> None:
         job = self._job
         records = job.ledger.require("weights", [task.name for task in tasks.get("weights", ())])
-        sums = [weight_sums(record) for record in records.values()]
-        means = [
-            mean_weight([part[i] for part in sums if i in part], job.weight_unit(i))
-            for i in range(len(job.plan.exposures))
-        ]
-        job.ledger.write(TaskRecord("weight_solution", "all", 0.0, 0, 0, 0, facts={"means": means}))
+        parts: list[list[WeightSum]] = [[] for _ in job.plan.exposures]
+        for record in records.values():
+            for exposure, part in weight_sums(record).items():
+                parts[exposure].append(part)
+        means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
+        job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
 
 
-def require_usable(job: Job) -> None:
-    """Refuse exposures without a single usable pixel.
+def summarise_static(job: Job) -> None:
+    """Gather what the first phase found of each chip in one record, and refuse exposures without any use.
 
     Raises
     ------
     PixelError
-        Naming the first such exposure.
+        Naming the first exposure without a single usable pixel.
     """
-    records = job.ledger.read_phase("static")
+    records = job.ledger.require("static", [chip_task(chip) for chip in job.plan.chips])
     for exposure in job.plan.exposures:
         n_usable = sum(int(records[chip_task(chip)].facts["n_usable"]) for chip in exposure.chips)
         if n_usable == 0:
@@ -297,3 +306,5 @@ def require_usable(job: Job) -> None:
                 f"no usable pixel: all are flagged or not finite (final_bits={bits!r})",
                 "remove it from the list, or call more data-quality bits good",
             )
+    counts = [int(record.facts["n_not_finite"]) for record in records.values()]
+    job.ledger.write(TaskRecord("static_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"n_not_finite": counts}))

@@ -23,6 +23,7 @@ from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.outline import bounding_cap, chip_outline
 from mosaic.geometry.pixmap import build_map_model
+from mosaic.graph.kept import BoundedCache
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
 from mosaic.graph.singles import STACK_CACHE
@@ -34,6 +35,13 @@ from mosaic.types import BoolArray, DoubleArray, Window
 
 PEER_BLOT_STEP = 10
 """Step of the coordinate table of the system replaced when it blots, whatever its drizzle uses."""
+
+
+MODELS_KEPT = 2048
+"""Maps of chips that a job keeps; they share the tables of their detector."""
+
+CELLS_BYTES = 48 << 20
+"""Memory for coarse boxes of chips that a job keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,8 @@ class Job:
         self.folder = folder
         self.plan = plan
         self.ledger = Ledger(folder)
-        self._models: dict[tuple[str, int], MapModel] = {}
-        self._cells: dict[tuple[str, int], ChipCells] = {}
+        self._models: BoundedCache[MapModel] = BoundedCache(MODELS_KEPT)
+        self._cells: BoundedCache[ChipCells] = BoundedCache(CELLS_BYTES)
 
     @property
     def store(self) -> str:
@@ -116,7 +124,7 @@ class Job:
     @cached_property
     def sky(self) -> dict[str, SkyLevel]:
         """Sky of every chip by name, once the sky was solved."""
-        levels = self.ledger.require("sky_solution", ["all"])["all"].facts["levels"]
+        levels = self.ledger.require_one("sky_solution").facts["levels"]
         return {name: SkyLevel(*level) for name, level in levels.items()}
 
     @cached_property
@@ -132,13 +140,11 @@ class Job:
     @cached_property
     def mean_weights(self) -> list[float]:
         """Mean weight of the separate drizzle of every exposure, once all tiles were weighed."""
-        return list(self.ledger.require("weight_solution", ["all"])["all"].facts["means"])
+        return list(self.ledger.require_one("weight_solution").facts["means"])
 
     @cached_property
     def _inspected(self) -> list[int]:
-        tasks = [chip_task(chip) for chip in self.plan.chips]
-        records = self.ledger.require("static", tasks)
-        return [int(records[task].facts["n_not_finite"]) for task in tasks]
+        return list(self.ledger.require_one("static_solution").facts["n_not_finite"])
 
     def is_all_finite(self, index: int) -> bool:
         """Whether every science pixel of a chip is a finite number."""
@@ -188,17 +194,18 @@ class Job:
 
     def _model(self, frame: Frame, index: int, step: int) -> MapModel:
         key = (f"{'final' if frame is self.final else 'separate'}{step}", index)
-        if key not in self._models:
-            self._models[key] = build_map_model(self.plan.chips[index].wcs, frame.layer.grid, step)
-        return self._models[key]
+        chip, grid = self.plan.chips[index], frame.layer.grid
+        return self._models.get(key, lambda: build_map_model(chip.wcs, grid, step), lambda _model: 1)
 
     def cells(self, frame: Frame, index: int) -> ChipCells:
         """Coarse boxes of a chip in a frame."""
         key = ("final" if frame is self.final else "separate", index)
-        if key not in self._cells:
-            exact = self._model(frame, index, 0)
-            self._cells[key] = ChipCells.from_map(exact, self.plan.chips[index].shape_yx)
-        return self._cells[key]
+        shape = self.plan.chips[index].shape_yx
+
+        def build() -> ChipCells:
+            return ChipCells.from_map(self._model(frame, index, 0), shape)
+
+        return self._cells.get(key, build, lambda cells: cells.n_bytes)
 
     def scale_ratio(self, frame: Frame, index: int) -> float:
         """Output pixel scale over the natural scale of a chip."""

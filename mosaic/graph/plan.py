@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 from mosaic.errors import PlanMismatchError, StoreError
 from mosaic.exposure.model import Chip, Exposure
-from mosaic.geometry.cells import ChipCells
+from mosaic.geometry.frames import RunGrids
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_map_model
+from mosaic.geometry.reach import ChipOutline, TileGrid, lattice_step
 from mosaic.graph import codec
 from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
 from mosaic.kernels.drizzle import kernel_half_width
@@ -26,7 +28,7 @@ from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape
 from mosaic.types import ShapeYX, Window
 
-FORMAT = 2
+FORMAT = 3
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
 
 BLOT_MARGIN = 2.0 + max(interpolator_halo(name) for name in INTERPOLATORS)
@@ -43,6 +45,8 @@ class Layer:
     """Side of a tile, pixels."""
     chips_of_tile: dict[int, tuple[int, ...]]
     """Chip indices, ascending, of every tile that any chip may reach."""
+    box_of_chip: tuple[Window, ...] = ()
+    """Rectangle of the grid, not cut at its frame, that holds the image of each chip."""
 
     @property
     def n_columns(self) -> int:
@@ -136,6 +140,7 @@ class Plan:
                     "grid": codec.encode(layer.grid, arrays),
                     "tile": layer.tile,
                     "chips_of_tile": [[t, list(c)] for t, c in sorted(layer.chips_of_tile.items())],
+                    "box_of_chip": [list(box) for box in layer.box_of_chip],
                 }
                 for layer in (self.separate, self.final)
             ],
@@ -163,6 +168,7 @@ class Plan:
                     codec.decode(layer["grid"], arrays),
                     layer["tile"],
                     {tile: tuple(chips) for tile, chips in layer["chips_of_tile"]},
+                    tuple(Window(*box) for box in layer["box_of_chip"]),
                 )
                 for layer in body["layers"]
             ]
@@ -197,32 +203,63 @@ def even_side(shape: ShapeYX, wanted: int) -> int:
     return math.ceil(longest / math.ceil(longest / (1.1 * wanted)))
 
 
-def plan_layer(chips: tuple[Chip, ...], grid: OutputGrid, tile: int, drop: DropShape, halo: float) -> Layer:
-    """Find which chips reach which tiles of a grid.
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """What a layer is planned from."""
+
+    grid: OutputGrid
+    """Output frame."""
+    tile: int
+    """Side of a tile, pixels; made a little smaller or up to a tenth larger where that avoids slivers."""
+    drop: DropShape
+    """Kernel and pixfrac, which decide how far a pixel reaches."""
+    halo: float
+    """Pixels around a tile that are worked on with it."""
+
+
+def plan_layers(chips: Sequence[Chip], specs: Sequence[LayerSpec]) -> tuple[Layer, ...]:
+    """Find which chips reach which tiles of each grid; work follows the tiles found, not their number.
 
     Parameters
     ----------
-    chips : tuple[Chip, ...]
+    chips : sequence of Chip
         Chips in the order of accumulation.
-    grid : OutputGrid
-        Output frame.
-    tile : int
-        Side of a tile, pixels; made a little smaller or up to a tenth larger where that avoids slivers.
-    drop : DropShape
-        Kernel and pixfrac, which decide how far a pixel reaches.
-    halo : float
-        Pixels around a tile that are worked on with it.
+    specs : sequence of LayerSpec
+        The layers; those with the same frame share the maps of the chips.
     """
-    layer = Layer(grid, even_side(grid.shape_yx, tile), {})
-    found: dict[int, list[int]] = {}
+    sides = [even_side(spec.grid.shape_yx, spec.tile) for spec in specs]
+    found: list[dict[int, list[int]]] = [{} for _ in specs]
+    boxes: list[list[Window]] = [[] for _ in specs]
     for index, chip in enumerate(chips):
-        cells = ChipCells.from_map(build_map_model(chip.wcs, grid, 0), chip.shape_yx)
-        whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
-        margin = halo + reach(drop, grid.scale_arcsec / chip.idcscale_arcsec)
-        for candidate in layer.tiles_in(cells.output_box(whole, margin)):
-            if not cells.window_for(layer.window(candidate), margin).is_empty:
-                found.setdefault(candidate, []).append(index)
-    return replace(layer, chips_of_tile={tile: tuple(indices) for tile, indices in sorted(found.items())})
+        outlines: dict[tuple[OutputGrid, int], ChipOutline] = {}
+        for number, (spec, side) in enumerate(zip(specs, sides, strict=True)):
+            ratio = spec.grid.scale_arcsec / chip.idcscale_arcsec
+            key = (spec.grid, lattice_step(side, ratio))
+            if key not in outlines:
+                model = build_map_model(chip.wcs, spec.grid, in_pieces=False)
+                outlines[key] = ChipOutline.from_map(model, chip.shape_yx, key[1])
+            boxes[number].append(outlines[key].box())
+            reached = outlines[key].tiles(
+                TileGrid(spec.grid.shape_yx, side), spec.halo + reach(spec.drop, ratio)
+            )
+            for tile in reached.tolist():
+                found[number].setdefault(tile, []).append(index)
+    return tuple(
+        Layer(spec.grid, side, {tile: tuple(members) for tile, members in sorted(tiles.items())}, tuple(held))
+        for spec, side, tiles, held in zip(specs, sides, found, boxes, strict=True)
+    )
+
+
+def plan_frames(chips: Sequence[Chip], settings: Settings, grids: RunGrids, tile: int) -> tuple[Layer, ...]:
+    """Plan the layers of a run: that of the separate drizzles and the median, and that of the product."""
+    halo = max(float(settings.combine_grow), BLOT_MARGIN)
+    return plan_layers(
+        chips,
+        [
+            LayerSpec(grids.separate, tile, separate_drop(settings), halo),
+            LayerSpec(grids.final, tile, final_drop(settings), 0.0),
+        ],
+    )
 
 
 def separate_drop(settings: Settings) -> DropShape:

@@ -39,6 +39,8 @@ class TaskRecord:
     """Checksum of every chunk the task wrote, by array and chunk."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Small results that later phases need (sky, weights, counts)."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes on disk of the chunks of every checksum."""
 
 
 class Observer(Protocol):

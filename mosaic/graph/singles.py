@@ -21,6 +21,10 @@ class Stack(NamedTuple):
     weights: FloatArray
     """Shape (n, ny, nx), seconds."""
 
+    def only(self, k: int) -> Stack:
+        """View of one exposure."""
+        return Stack(self.images[k : k + 1], self.weights[k : k + 1])
+
 
 class StackCache:
     """Stacks by job and tile, up to a number of bytes; safe to share between threads."""

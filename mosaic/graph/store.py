@@ -9,6 +9,7 @@ are created once by the driver. An absent chunk proves nothing; the ledger does.
 from __future__ import annotations
 
 import errno
+import json
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -19,6 +20,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from mosaic.errors import OutputError, StoreError
 from mosaic.exposure.cache import ROW_CACHE
@@ -47,20 +49,42 @@ def create_array(
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Create one array ``<group>.zarr/<array>``; an existing array is kept as it is."""
-    if (folder / name / "zarr.json").exists():
+    target = folder / name / "zarr.json"
+    if target.exists():
         return
+    cut = tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True))
+    text = _array_metadata(shape, cut, dtype, fill_value, dimensions, json.dumps(dict(attributes or {})))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(".zarr.json.tmp")
+    temporary.write_bytes(text)
+    temporary.replace(target)
+
+
+@lru_cache(maxsize=64)
+def _array_metadata(
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: str,
+    fill_value: float,
+    dimensions: tuple[str, ...],
+    attributes: str,
+) -> bytes:
+    """Metadata of an array as zarr writes them: jobs have thousands of arrays that differ in name only."""
+    held: dict[str, Any] = {}
     zarr.create_array(
-        str(folder / name),
+        MemoryStore(held),
         shape=shape,
-        chunks=tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True)),
+        chunks=chunks,
         dtype=dtype,
         fill_value=fill_value,
         compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         dimension_names=dimensions,
-        attributes=dict(attributes or {}),
+        attributes=json.loads(attributes),
         config={"write_empty_chunks": True},
         zarr_format=3,
     )
+    document: bytes = held["zarr.json"].to_bytes()
+    return document
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ from mosaic.graph.progress import TaskRecord
 from mosaic.graph.singles import STACK_CACHE, Stack
 from mosaic.graph.sky_tasks import find_overlap_sky, find_sky
 from mosaic.graph.store import MASK_BAND_ROWS, open_array, write_chunk, write_mask_rows
+from mosaic.graph.verify import with_sizes
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.prepare import count_usable
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
@@ -79,6 +80,7 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
         outcome.checksums,
         outcome.facts,
     )
+    record = with_sizes(job, record)
     job.ledger.write(record)
     return record
 
@@ -201,7 +203,6 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         grouped = {i: grouped.get(i, []) for i in range(len(job.plan.exposures))}
     outcome = Outcome()
     result = np.empty(target.shape_yx, dtype=np.float32)
-    singles = _SingleStore(job, target) if job.keeps_singles else None
     held = STACK_CACHE.take((job.plan.digest, task))
     rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
     for strip in _strips(target, rows):
@@ -209,14 +210,13 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
         combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
-        inner = _inside(grown, strip)
-        result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[inner]
-        if singles is not None:
-            singles.add(strip, list(grouped), stack.images[:, *inner], stack.weights[:, *inner])
+        result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
     outcome.wrote("median", crc, result.nbytes)
-    if singles is not None:
-        singles.write(outcome)
+    if job.keeps_singles:
+        inner = _inside(_with_halo(job, target), target)
+        at_hand = held and Stack(held.images[:, *inner], held.weights[:, *inner])
+        _write_singles(job, target, grouped, limits, outcome, at_hand)
     return outcome
 
 
@@ -224,14 +224,8 @@ def make_singles(job: Job, task: str, limits: TaskLimits) -> Outcome:
     """Phase ``single``: drizzle every exposure alone onto one tile, where no median is made of them."""
     layer = job.separate.layer
     tile = tile_of(task)
-    target = layer.window(tile)
-    grouped = _exposures_of(job, layer.chips_of_tile[tile])
     outcome = Outcome()
-    singles = _SingleStore(job, target)
-    for strip in _strips(target, _rows_of_strip(job, len(grouped), limits)):
-        stack = drizzle_stack(job, list(grouped.values()), strip, limits)
-        singles.add(strip, list(grouped), *stack)
-    singles.write(outcome)
+    _write_singles(job, layer.window(tile), _exposures_of(job, layer.chips_of_tile[tile]), limits, outcome)
     return outcome
 
 
@@ -268,28 +262,21 @@ def _inside(outer: Window, inner: Window) -> tuple[slice, slice]:
     )
 
 
-class _SingleStore:
-    """Separate drizzles of one tile on their way to the intermediates; memory grows with the exposures."""
-
-    def __init__(self, job: Job, target: Window) -> None:
-        self._job = job
-        self._target = target
-        self._planes: dict[tuple[str, int], FloatArray] = {}
-
-    def add(self, strip: Window, exposures: list[int], images: FloatArray, weights: FloatArray) -> None:
-        rows = slice(strip.y0 - self._target.y0, strip.y1 - self._target.y0)
-        for k, exposure in enumerate(exposures):
-            for kind, stack in (("sci", images), ("wht", weights)):
-                plane = self._planes.setdefault(
-                    (kind, exposure), np.zeros(self._target.shape_yx, dtype=np.float32)
-                )
-                plane[rows] = stack[k]
-
-    def write(self, outcome: Outcome) -> None:
-        for (kind, exposure), plane in self._planes.items():
-            name = f"single_{kind}/{self._job.plan.exposures[exposure].rootname}"
-            array = open_array(self._job.store, f"intermediates.zarr/{name}")
-            outcome.wrote(name, write_chunk(array, self._target.slices, plane), plane.nbytes)
+def _write_singles(
+    job: Job,
+    target: Window,
+    grouped: dict[int, list[int]],
+    limits: TaskLimits,
+    outcome: Outcome,
+    at_hand: Stack | None = None,
+) -> None:
+    """Keep the separate drizzles of a tile, one exposure at a time: memory does not hold a deep tile."""
+    for k, (exposure, chips) in enumerate(grouped.items()):
+        single = drizzle_stack(job, [chips], target, limits) if at_hand is None else at_hand.only(k)
+        for kind, plane in (("sci", single.images[0]), ("wht", single.weights[0])):
+            name = f"single_{kind}/{job.plan.exposures[exposure].rootname}"
+            array = open_array(job.store, f"intermediates.zarr/{name}")
+            outcome.wrote(name, write_chunk(array, target.slices, plane), plane.nbytes)
 
 
 def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:

@@ -1,40 +1,92 @@
-"""Where the chunks of a record lie, and whether they still hold what was written."""
+"""Where the chunks of a record lie, and whether they are still there and hold what was written."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import zarr
 
 from mosaic.errors import StoreError
 from mosaic.graph.job import Job, tile_of
+from mosaic.graph.plan import Layer
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_verified
+from mosaic.types import Window
 
 _WHOLE = (slice(None), slice(None))
+_TILED = ("single", "median", "final")
+
+
+def _array_name(record: TaskRecord, name: str) -> str:
+    """Array that holds a chunk which a record names."""
+    kind, _, _rest = name.partition("/")
+    if record.phase == "static":
+        return f"masks.zarr/low/{record.task}"
+    if record.phase == "static_mask":
+        return f"masks.zarr/static/{record.task}"
+    if record.phase == "cosmic_rays":
+        where = "intermediates.zarr/blt" if kind == "blt" else "masks.zarr/cosmic_rays"
+        return f"{where}/{record.task}"
+    if record.phase in {"single", "median"}:
+        return "median.zarr/median" if kind == "median" else f"intermediates.zarr/{name}"
+    return f"mosaic.zarr/{kind}"
+
+
+def _layer(job: Job, record: TaskRecord) -> Layer:
+    return job.plan.separate if record.phase in {"single", "median"} else job.plan.final
 
 
 def locate_chunk(job: Job, record: TaskRecord, name: str) -> tuple[zarr.Array, tuple[Any, ...]]:
     """Array and index of a chunk that a record names."""
     kind, _, rest = name.partition("/")
-    store = job.store
-    if record.phase == "static":
-        return open_array(store, f"masks.zarr/low/{record.task}"), _WHOLE
-    if record.phase == "static_mask":
-        return open_array(store, f"masks.zarr/static/{record.task}"), _WHOLE
+    array = open_array(job.store, _array_name(record, name))
+    if record.phase in {"static", "static_mask"}:
+        return array, _WHOLE
     if record.phase == "cosmic_rays":
-        rows = slice(int(rest), int(rest) + MASK_BAND_ROWS)
-        where = "intermediates.zarr/blt" if kind == "blt" else "masks.zarr/cosmic_rays"
-        return open_array(store, f"{where}/{record.task}"), (rows, slice(None))
-    if record.phase in {"single", "median"}:
-        window = job.plan.separate.window(tile_of(record.task))
-        where = "median.zarr/median" if kind == "median" else f"intermediates.zarr/{name}"
-        return open_array(store, where), window.slices
-    window = job.plan.final.window(tile_of(record.task))
-    array = open_array(store, f"mosaic.zarr/{kind}")
+        return array, (slice(int(rest), int(rest) + MASK_BAND_ROWS), slice(None))
+    window: Window = _layer(job, record).window(tile_of(record.task))
     if kind == "ctx":
         return array, (slice(int(rest), int(rest) + 1), *window.slices)
     return array, window.slices
+
+
+def _chunk_files(job: Job, record: TaskRecord, name: str) -> Iterator[Path]:
+    """Files of the chunks that a record gives one checksum, found without opening an array."""
+    kind, _, rest = name.partition("/")
+    folder = job.folder / _array_name(record, name) / "c"
+    if record.phase in _TILED:
+        row, column = divmod(tile_of(record.task), _layer(job, record).n_columns)
+        yield (folder / rest if kind == "ctx" else folder) / str(row) / str(column)
+    elif record.phase == "cosmic_rays":
+        yield folder / str(int(rest) // MASK_BAND_ROWS) / "0"
+    else:
+        members = job.static_groups.get(record.task)
+        index = job.chip_index[record.task] if members is None else members[0]
+        for number in range(-(-job.plan.chips[index].shape_yx.ny // MASK_BAND_ROWS)):
+            yield folder / str(number) / "0"
+
+
+def _stored_bytes(job: Job, record: TaskRecord, name: str) -> int:
+    """Bytes that chunks take on disk; -1 when one is missing."""
+    try:
+        return sum(path.stat().st_size for path in _chunk_files(job, record, name))
+    except FileNotFoundError:
+        return -1
+
+
+def with_sizes(job: Job, record: TaskRecord) -> TaskRecord:
+    """Note in a record how many bytes its chunks take on disk."""
+    return replace(record, sizes={name: _stored_bytes(job, record, name) for name in record.checksums})
+
+
+def is_present(job: Job, record: TaskRecord) -> bool:
+    """Whether every chunk of a record is there, as large as it was written: a matter of microseconds."""
+    return record.sizes.keys() == record.checksums.keys() and all(
+        _stored_bytes(job, record, name) == size >= 0 for name, size in record.sizes.items()
+    )
 
 
 def is_intact(job: Job, record: TaskRecord) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from astropy.io import fits
@@ -47,6 +47,17 @@ class Plane(Protocol):
 
     def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
         """Return the rows ``y0 <= y < y1`` of one plane, native byte order."""
+
+
+@runtime_checkable
+class SparsePlane(Plane, Protocol):
+    """An image of which large parts are known to be zero."""
+
+    def is_zero(self, plane: int, y0: int, y1: int) -> bool:
+        """Whether the rows ``y0 <= y < y1`` are known to be zero."""
+
+    def held_bytes(self) -> int:
+        """Bytes of the parts that are not known to be zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,7 @@ def _write_files(
     tables = [table_bytes(table, checksum=checksum) for _path, _images, table in jobs]
     for (path, images, _table), stored in zip(jobs, tables, strict=True):
         # A header takes a few blocks; 1 MiB stands for all of them.
-        require_space(path, sum(map(_data_bytes, images)) + len(stored) + 2**20)
+        require_space(path, sum(map(_stored_bytes, images)) + len(stored) + 2**20)
     with ExitStack() as stack:
         partials = [stack.enter_context(PartialFile(path)) for path, _images, _table in jobs]
 
@@ -226,6 +237,9 @@ def _write_pixels(
     for number in range(n_planes):
         for y0 in range(0, ny, step):
             y1 = min(ny, y0 + step)
+            if total is None and isinstance(plane, SparsePlane) and plane.is_zero(number, y0, y1):
+                out.skip((y1 - y0) * nx * dtype.itemsize)
+                continue
             band = plane.rows(number, y0, y1)
             if band.shape != (y1 - y0, nx) or band.dtype.newbyteorder("=") != dtype:
                 raise ValueError(
@@ -235,7 +249,7 @@ def _write_pixels(
             for row in range(0, y1 - y0, piece_rows):
                 piece = np.ascontiguousarray(band[row : row + piece_rows], dtype=stored)
                 data = piece.reshape(-1).view(np.uint8).data
-                out.write(data)
+                out.write_sparse(data)
                 if total is not None:
                     total.update(data)
 
@@ -275,10 +289,12 @@ def _shape_3d(plane: Plane) -> tuple[int, int, int]:
     return n_planes, ny, nx
 
 
-def _data_bytes(image: _Image) -> int:
-    """Return the bytes of the pixels of an image."""
+def _stored_bytes(image: _Image) -> int:
+    """Return the bytes that the pixels of an image take on disk at most."""
     if image.plane is None:
         return 0
+    if isinstance(image.plane, SparsePlane):
+        return image.plane.held_bytes()
     return int(np.prod(image.plane.shape, dtype=np.int64)) * np.dtype(image.plane.dtype).itemsize
 
 

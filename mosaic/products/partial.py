@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import errno
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+
+import numpy as np
 
 from mosaic.errors import OutputError
 
 BLOCK = 2880
 """FITS files are multiples of this many bytes."""
+
+HOLE = 1 << 14
+"""Zeros of at least this many bytes, and aligned to as many, are left out of a file."""
 
 
 class PartialFile:
@@ -63,6 +69,37 @@ class PartialFile:
             raise describe_failure(self.path, error) from error
         self.position += len(data)
 
+    def write_sparse(self, data: memoryview) -> None:
+        """Append bytes; blocks of zeros become holes, which read as zeros and take no room.
+
+        Parameters
+        ----------
+        data : memoryview
+            Contiguous bytes.
+        """
+        head = min(len(data), -self.position % HOLE)
+        if head:
+            self.write(data[:head])
+        blocks = (len(data) - head) // HOLE
+        values = np.frombuffer(data, dtype=np.uint8, offset=head, count=blocks * HOLE)
+        is_full = np.any(values.view(np.uint64).reshape(blocks, HOLE // 8), axis=1, keepdims=True)[:, 0]
+        ends = np.flatnonzero(np.diff(is_full)) + 1
+        for first, last in pairwise([0, *ends.tolist(), blocks] if blocks else []):
+            if is_full[first]:
+                self.write(data[head + first * HOLE : head + last * HOLE])
+            else:
+                self.skip((last - first) * HOLE)
+        if head + blocks * HOLE < len(data):
+            self.write(data[head + blocks * HOLE :])
+
+    def skip(self, n_bytes: int) -> None:
+        """Append zeros as a hole."""
+        try:
+            self._open_file().seek(self.position + n_bytes)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+        self.position += n_bytes
+
     def overwrite(self, at: int, data: bytes) -> None:
         """Replace bytes written before; the position stays at the end."""
         try:
@@ -76,6 +113,8 @@ class PartialFile:
     def close(self) -> None:
         """Hand everything to the operating system."""
         try:
+            if self._file is not None:
+                self._file.truncate(self.position)
             self._close_file()
         except OSError as error:
             raise describe_failure(self.path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from mosaic.graph.verify import locate_chunk
 class TiledPlane:
     """A plane of a phase that works tile by tile.
 
-    Rows are assembled from a row of tiles at a time, which is kept: memory is one row of tiles. Tiles that
-    no chip reaches hold the fill value; a tile that was planned and is not in the ledger is an error.
+    Rows are assembled from a row of tiles at a time, which is kept: memory is one row of tiles and the rows
+    asked for. Tiles that no chip reaches hold the fill value; a tile that was planned and is not in the
+    ledger is an error.
 
     Parameters
     ----------
@@ -52,15 +54,44 @@ class TiledPlane:
     def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
         """Rows ``y0 <= y < y1`` of a plane, native byte order."""
         tile = self._layer.tile
-        parts = []
-        for number in range(y0 // tile, (y1 - 1) // tile + 1):
-            held = self._tile_row(plane, number)
-            parts.append(held[max(y0 - number * tile, 0) : y1 - number * tile])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        numbers = range(y0 // tile, (y1 - 1) // tile + 1)
+        if len(numbers) == 1:
+            return self._tile_row(plane, numbers[0])[y0 - numbers[0] * tile : y1 - numbers[0] * tile]
+        out = np.empty((y1 - y0, self.shape[-1]), dtype=self.dtype)
+        for number in numbers:
+            first, last = max(y0, number * tile), min(y1, (number + 1) * tile)
+            rows = self._tile_row(plane, number)
+            out[first - y0 : last - y0] = rows[first - number * tile : last - number * tile]
+            del rows
+        return out
+
+    def is_zero(self, plane: int, y0: int, y1: int) -> bool:
+        """Whether rows are known to be zero without reading them: no chunk of a context plane was written."""
+        if self._array.ndim != 3:
+            return False
+        tile = self._layer.tile
+        return not any(
+            f"{self._kind}/{plane}" in self._records[number].checksums
+            for row in range(y0 // tile, (y1 - 1) // tile + 1)
+            for number in range(row * self._layer.n_columns, (row + 1) * self._layer.n_columns)
+            if number in self._records
+        )
+
+    def held_bytes(self) -> int:
+        """Bytes of the chunks that were written, and of all pixels where a missing chunk is not zero."""
+        if self._array.ndim != 3:
+            return math.prod(self.shape) * self.dtype.itemsize
+        return sum(
+            math.prod(self._layer.window(tile).shape_yx) * self.dtype.itemsize
+            for tile, record in self._records.items()
+            for name in record.checksums
+            if name.startswith(f"{self._kind}/")
+        )
 
     def _tile_row(self, plane: int, number: int) -> NDArray[Any]:
         if self._held == (plane, number):
             return self._rows
+        self._held, self._rows = (-1, -1), np.empty((0, 0))  # given back before the next are read
         shape = self._layer.grid.shape_yx
         height = min(self._layer.tile, shape.ny - number * self._layer.tile)
         rows = np.full((height, shape.nx), self._array.fill_value, dtype=self.dtype)

@@ -28,7 +28,7 @@ from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.frames import resolve_grids
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_map_model
-from mosaic.graph.plan import final_drop, plan_layer, reach
+from mosaic.graph.plan import LayerSpec, final_drop, plan_layers, reach
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.pixmap import MapModel, map_row
@@ -79,7 +79,7 @@ def choose_subject(exposures: tuple[Path, ...]) -> Subject:
     catalogue = read_catalogue(list(map(str, exposures)), settings)
     chips = tuple(chip for exposure in catalogue.exposures for chip in exposure.chips)
     grid = resolve_grids([chip.wcs for chip in chips], settings).final
-    layer = plan_layer(chips, grid, TILE, final_drop(settings), 0.0)
+    (layer,) = plan_layers(chips, [LayerSpec(grid, TILE, final_drop(settings), 0.0)])
     chip = chips[0]
     exact = build_map_model(chip.wcs, grid, 0)
     science = read_science(chip, Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx))
