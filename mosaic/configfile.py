@@ -42,8 +42,15 @@ class ConfigFile:
     """Lines and names that could not be understood, one sentence each."""
 
 
-def read_config(path: Path) -> ConfigFile:
+def read_config(path: Path, task: str = _TASK) -> ConfigFile:
     """Read a parameter file; the ending decides the form (``.cfg`` or anything else: TOML).
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    task : str
+        Task whose parameters are wanted; a file that names another is a problem.
 
     Raises
     ------
@@ -60,10 +67,12 @@ def read_config(path: Path) -> ConfigFile:
         table, problems = _parse_cfg(text)
     else:
         table, problems = _parse_toml(path, text), []
-    return flatten_config(table, path, problems)
+    return flatten_config(table, path, problems, task)
 
 
-def flatten_config(table: Mapping[str, object], path: Path, problems: Iterable[str] = ()) -> ConfigFile:
+def flatten_config(
+    table: Mapping[str, object], path: Path, problems: Iterable[str] = (), task: str = _TASK
+) -> ConfigFile:
     """Flatten a nested mapping: sections only group, their titles mean nothing.
 
     Names with a leading underscore (``_task_name_``, ``_RULES_``) belong to DrizzlePac's editor and are
@@ -77,11 +86,13 @@ def flatten_config(table: Mapping[str, object], path: Path, problems: Iterable[s
         Where the table comes from, for messages.
     problems : iterable of str
         What was wrong already.
+    task : str
+        Task whose parameters are wanted.
     """
     problems = list(problems)
-    task = str(table.get(_TASK_ENTRY, _TASK)).strip().lower()
-    if task not in {_TASK, ""}:
-        problems.append(f"{path.name} holds parameters of {task}, not of {_TASK}")
+    found = str(table.get(_TASK_ENTRY, task)).strip().lower()
+    if found not in {task, ""}:
+        problems.append(f"{path.name} holds parameters of {found}, not of {task}")
         table = {}
     parameters: dict[str, object] = {}
     for name, value in _flatten(table):

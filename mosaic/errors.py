@@ -81,3 +81,11 @@ class StoreError(MosaicError):
 
 class PlanMismatchError(MosaicError):
     """Raised when a job folder belongs to other inputs or parameters than those given."""
+
+
+class CatalogError(MosaicError, ValueError):
+    """Raised when a catalogue of sources is absent, unreadable or empty after its limits."""
+
+
+class WcsNameExistsError(ParameterError):
+    """Raised when a new WCS would take a name that the file has already: choose another, or reuse it."""
