@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mosaic.cli import (
+    align,
     blendheaders,
     drizzle,
     edits,
@@ -33,6 +34,7 @@ app.command("drizzle")(drizzle.drizzle_command)
 app.command("plan")(drizzle.plan_command)
 app.command("parameters")(parameters.parameters_command)
 app.command("runastrodriz")(runastrodriz.runastrodriz_command)
+app.command("align")(align.align_command)
 app.command("simulate")(simulate.simulate_command)
 app.command("blendheaders")(blendheaders.blendheaders_command)
 app.command("tweakback")(tweakback.tweakback_command)
