@@ -20,6 +20,7 @@ from mosaic.types import BoolArray, DoubleArray, FloatArray
 
 _FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 _MAD_TO_SIGMA = 1.482602218505602
+_SHARE_OF_LONE_PIXEL = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,18 @@ def make_kernel(find: FindSettings) -> DetectionKernel:
     variance = float((inside**2).sum() - inside.sum() ** 2 / inside.size)
     detection = np.where(footprint, (gaussian - inside.sum() / inside.size) / variance, 0.0)
     return DetectionKernel(gaussian, footprint, detection, (sigma_x, sigma_y or sigma_x))
+
+
+def is_pixel_sharp(sources: Sources, find: FindSettings) -> BoolArray:
+    """Whether the sources look like single pixels rather than stars.
+
+    The sharpness of a lone pixel is one over the central value of the kernel (1.3 for conv_width 3.5); that of a
+    star half as wide as the kernel is below half of this, and 0.7 of it parts the two.
+    """
+    kernel = make_kernel(find)
+    hx, hy = kernel.half_xy
+    is_sharp: BoolArray = sources.sharp * kernel.detection[hy, hx] > _SHARE_OF_LONE_PIXEL
+    return is_sharp
 
 
 def background_sigma(image: FloatArray, is_good: BoolArray | None, find: FindSettings) -> float:

@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 
 from mosaic.align.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
 from mosaic.align.exclusions import read_exclusions, region_mask
-from mosaic.align.finding import Sources, background_sigma, find_sources
+from mosaic.align.finding import Sources, background_sigma, find_sources, is_pixel_sharp
 from mosaic.align.settings import AlignSettings, FindSettings
 from mosaic.errors import BudgetError, CatalogError, MissingFileError, StructureError
 from mosaic.exposure.dq import good_mask, parse_bits
@@ -151,7 +151,7 @@ def read_images(
             parts = [found[path, place.hdu_index] for place in places]
             notes = tuple(note for _, ignored in parts for note in ignored)
             images.append(replace(image, chips=tuple(chip for chip, _ in parts), notes=notes))
-    return leave_out_fixed(images) if settings.reject_fixed else images
+    return leave_out_fixed(images, settings) if settings.reject_fixed else images
 
 
 def read_chip_wcs(path: str) -> list[ChipWcs]:
@@ -254,12 +254,13 @@ def _find(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]
     return ChipSources(place.extver, place.hdu_index, place.wcs, sigma, sources), ignored
 
 
-def leave_out_fixed(images: Sequence[ImageSources]) -> list[ImageSources]:
+def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[ImageSources]:
     """Leave out sources that stay on their detector pixel while the telescope moved: hot pixels.
 
-    Two chips of one detector that the WCS says to be dithered by more than 2.5 pixels show no star at the same
-    place but for chance; what both have within 0.75 pixels belongs to the detector. Left in, hot pixels can
-    outnumber the stars, and an alignment to them undoes the dither.
+    Left in they can outnumber the stars, and an alignment to them undoes the dither. A source is one of them when
+    it is as sharp as a single pixel and another chip of the same detector, dithered by more than 2.5 pixels as
+    the WCS says, has one within 0.75 pixels of the same place. Place alone would not do: pointing errors can
+    cancel a small dither.
     """
     chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
     fixed = {place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips}
@@ -269,7 +270,7 @@ def leave_out_fixed(images: Sequence[ImageSources]) -> list[ImageSources]:
             is_same = images[i].detector == images[j].detector and one.wcs.shape_yx == two.wcs.shape_yx
             if i == j or one.extver != two.extver or not is_same:
                 continue
-            rows = _coincident(one, two)
+            rows = _coincident(one, two, find)
             fixed[i, k][rows[0]] = True
             fixed[j, m][rows[1]] = True
     return [
@@ -284,14 +285,17 @@ def leave_out_fixed(images: Sequence[ImageSources]) -> list[ImageSources]:
     ]
 
 
-def _coincident(one: ChipSources, two: ChipSources) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of both that share a detector position although the sky there differs."""
+def _coincident(
+    one: ChipSources, two: ChipSources, find: FindSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both that are sharp and share a detector position although the sky there differs."""
     nothing = np.empty(0, dtype=np.intp)
     a, b = one.sources, two.sources
     if len(a) == 0 or len(b) == 0:
         return nothing, nothing
     distance, nearest = KDTree(np.stack([b.x, b.y], axis=1)).query(np.stack([a.x, a.y], axis=1))
-    rows = np.flatnonzero(distance <= _FIXED_PX)
+    is_sharp = is_pixel_sharp(a, find) & is_pixel_sharp(b, find)[nearest]
+    rows = np.flatnonzero((distance <= _FIXED_PX) & is_sharp)
     ra1, dec1 = one.wcs.pixel_to_sky(a.x[rows], a.y[rows])
     ra2, dec2 = two.wcs.pixel_to_sky(a.x[rows], a.y[rows])
     east = (np.mod(ra1 - ra2 + 180.0, 360.0) - 180.0) * np.cos(np.deg2rad(dec1))
