@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
     "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
+    "mosaic.align": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
     "mosaic.tools": BASE
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.align"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
@@ -70,8 +71,9 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "distributed": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "typer": {"mosaic.cli"},
     "rich": {"mosaic.cli"},
-    "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options"},
-    "matplotlib": {"mosaic.quality"},
+    "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"},
+    "scipy": {"mosaic.align"},
+    "matplotlib": {"mosaic.quality", "mosaic.align"},
     "stwcs": {"mosaic.headers"},
     "configobj": {"mosaic.configfile"},
 }

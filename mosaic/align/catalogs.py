@@ -172,7 +172,9 @@ def read_catalog_list(path: Path, images: Sequence[str]) -> dict[str, tuple[Path
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
         raise CatalogError(f"catfile {path} cannot be read ({error.strerror}); correct its name") from error
-    found = {Path(words[0]).name: tuple(map(Path, words[1:])) for words in lines if words and words[0][0] != "#"}
+    found = {
+        Path(words[0]).name: tuple(map(Path, words[1:])) for words in lines if words and words[0][0] != "#"
+    }
     absent = [image for image in images if Path(image).name not in found]
     if absent:
         raise CatalogError(f"catfile {path} has no line for {', '.join(absent)}; add one")
@@ -207,7 +209,9 @@ def _columns_of(table: Table, spec: str, path: Path) -> list[str]:
         return [spec]
     span = re.fullmatch(r"c?(\d+)\s*[-:]\s*c?(\d+)", spec)
     parts = (
-        [str(i) for i in range(int(span[1]), int(span[2]) + 1)] if span else [p.strip() for p in spec.split(",")]
+        [str(i) for i in range(int(span[1]), int(span[2]) + 1)]
+        if span
+        else [p.strip() for p in spec.split(",")]
     )
     names = []
     for part in parts:
@@ -217,9 +221,7 @@ def _columns_of(table: Table, spec: str, path: Path) -> list[str]:
         elif number and 1 <= int(number[1]) <= len(table.colnames):
             names.append(table.colnames[int(number[1]) - 1])
         else:
-            raise CatalogError(
-                f"catalogue {path} has no column {part!r}; it has {', '.join(table.colnames)}"
-            )
+            raise CatalogError(f"catalogue {path} has no column {part!r}; it has {', '.join(table.colnames)}")
     return names
 
 

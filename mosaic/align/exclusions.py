@@ -36,7 +36,9 @@ def read_exclusions(path: Path) -> dict[str, tuple[Path | None, ...]]:
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise CatalogError(f"exclusions {path} cannot be read ({error.strerror}); correct its name") from error
+        raise CatalogError(
+            f"exclusions {path} cannot be read ({error.strerror}); correct its name"
+        ) from error
     return {
         Path(words[0]).name: tuple(
             None if word.lower() in _NO_MASK else path.parent / word for word in words[1:]
@@ -110,9 +112,7 @@ def _fits_mask(path: Path, shape_yx: ShapeYX) -> BoolArray:
     raise CatalogError(f"mask {path} has no image of shape {tuple(shape_yx)}; make it from the chip")
 
 
-def _inside(
-    shape: str, arguments: str, shape_yx: ShapeYX, wcs: ChipWcs | None, path: Path
-) -> BoolArray:
+def _inside(shape: str, arguments: str, shape_yx: ShapeYX, wcs: ChipWcs | None, path: Path) -> BoolArray:
     """Pixels whose centres lie in a region; on the sky all is done in arcseconds east and north of its centre."""
     words = [word for word in re.split(r"[,\s]+", arguments.strip()) if word]
     try:

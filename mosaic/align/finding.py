@@ -228,9 +228,7 @@ def _measure(
         height_x, offset_x = _fit_marginal(raw, kernel, axis=2)
         height_y, offset_y = _fit_marginal(raw, kernel, axis=1)
         round2 = 2.0 * (height_x - height_y) / (height_x + height_y)
-    sources = Sources(
-        centre_xy[0] + offset_x, centre_xy[1] + offset_y, flux, sharp, round1, round2
-    )
+    sources = Sources(centre_xy[0] + offset_x, centre_xy[1] + offset_y, flux, sharp, round1, round2)
     keep = _within(peak, find.peakmin, find.peakmax) & _within(flux, find.fluxmin, find.fluxmax)
     keep &= (height_x > 0.0) & (height_y > 0.0)
     if find.use_sharp_round:

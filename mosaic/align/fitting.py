@@ -140,9 +140,7 @@ def find_offset(
     second = float(elsewhere.max()) if elsewhere.size else 0.0
     mean = 9.0 * max(0.0, float(histogram.sum()) - peak) / max(1, histogram.size - 9)
     significance = (peak - mean) / math.sqrt(max(mean, 1.0))
-    return Offset(
-        (float(centre[0]), float(centre[1])), peak, second / peak, significance, histogram, bin_px
-    )
+    return Offset((float(centre[0]), float(centre[1])), peak, second / peak, significance, histogram, bin_px)
 
 
 def _differences(reference_xy: DoubleArray, image_xy: DoubleArray, radius: float) -> DoubleArray:
@@ -253,7 +251,9 @@ def _solve(
         F = np.linalg.solve(moments, S)
     else:
         if spread <= 0.0:
-            raise SingularFitError("all matches lie in one point, which does not determine rotation and scale")
+            raise SingularFitError(
+                "all matches lie in one point, which does not determine rotation and scale"
+            )
         sign = 1.0 if np.linalg.det(S) >= 0.0 else -1.0
         # F = [[P0, Q0], [P1, Q1]] with Q = sign (-P1, P0): least squares of both columns together.
         p0 = (S[0, 0] + sign * S[1, 1]) / spread

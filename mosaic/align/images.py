@@ -159,9 +159,7 @@ def read_chip_wcs(path: str) -> list[ChipWcs]:
     return [place.wcs for place in _open(path, ())[1]]
 
 
-def read_reference_image(
-    path: str, find: FindSettings, *, cores: int, memory_bytes: int
-) -> ImageSources:
+def read_reference_image(path: str, find: FindSettings, *, cores: int, memory_bytes: int) -> ImageSources:
     """Find the sources of a reference image; parameters and errors as for `read_images`."""
     image, places = _open(path, ())
     found = _search(places, find, cores=cores, memory_bytes=memory_bytes)
@@ -201,7 +199,9 @@ def _open(path: str, exclusions: Sequence[Path | None]) -> tuple[ImageSources, l
                 places.append(_ChipPlace(path, extver, index, wcs, mask))
     except OSError as error:
         cause = " ".join(str(error).split())
-        raise MissingFileError(path, f"cannot be read: {cause}", "correct the name or leave it out") from error
+        raise MissingFileError(
+            path, f"cannot be read: {cause}", "correct the name or leave it out"
+        ) from error
     if not places:
         raise StructureError(path, "has no SCI extension", "give calibrated exposures or drizzled images")
     start, end = header_number(primary, "EXPSTART"), header_number(primary, "EXPEND")
@@ -263,7 +263,9 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     cancel a small dither.
     """
     chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
-    fixed = {place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips}
+    fixed = {
+        place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips
+    }
     for position, (i, k) in enumerate(chips):
         for j, m in chips[position + 1 :]:
             one, two = images[i].chips[k], images[j].chips[m]
@@ -285,9 +287,7 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     ]
 
 
-def _coincident(
-    one: ChipSources, two: ChipSources, find: FindSettings
-) -> tuple[np.ndarray, np.ndarray]:
+def _coincident(one: ChipSources, two: ChipSources, find: FindSettings) -> tuple[np.ndarray, np.ndarray]:
     """Rows of both that are sharp and share a detector position although the sky there differs."""
     nothing = np.empty(0, dtype=np.intp)
     a, b = one.sources, two.sources

@@ -45,7 +45,9 @@ def write_plots(
             path = folder / f"residuals_{image.root}.png"
             written.append(_save(draw_residuals(image, solution, settings), path))
         if settings.residplot in {"vector", "both"}:
-            written.append(_save(draw_vectors(image, solution, settings), folder / f"vector_{image.root}.png"))
+            written.append(
+                _save(draw_vectors(image, solution, settings), folder / f"vector_{image.root}.png")
+            )
     return written
 
 
@@ -113,7 +115,9 @@ def draw_vectors(image: ImageSources, solution: Solution, settings: AlignSetting
     arrows = axes.quiver(
         *position.T, *residuals.T, angles="xy", scale_units="xy", scale=key / (0.08 * extent), width=0.002
     )
-    axes.quiverkey(arrows, 0.9, 1.03, key, f"{key} px", labelpos="E", fontproperties={"size": settings.labelsize})
+    axes.quiverkey(
+        arrows, 0.9, 1.03, key, f"{key} px", labelpos="E", fontproperties={"size": settings.labelsize}
+    )
     axes.set_aspect("equal", adjustable="datalim")
     axes.tick_params(labelsize=settings.labelsize)
     for name, values, label in zip("xy", residuals.T, (axes.set_xlabel, axes.set_ylabel), strict=True):
@@ -122,7 +126,9 @@ def draw_vectors(image: ImageSources, solution: Solution, settings: AlignSetting
             fontsize=settings.labelsize,
         )
     axes.set_title(
-        f"{image.root}: {len(residuals)} of {solution.n_matches} residuals", fontsize=settings.labelsize + 1, loc="left"
+        f"{image.root}: {len(residuals)} of {solution.n_matches} residuals",
+        fontsize=settings.labelsize + 1,
+        loc="left",
     )
     return figure
 

@@ -250,7 +250,12 @@ def _write_lists(folder: Path, products: AlignProducts, settings: AlignSettings)
 
 def _write_shifts(folder: Path, products: AlignProducts, settings: AlignSettings) -> list[Path]:
     """Write the shift file and the frame that it cites."""
-    lines = ["# frame: output\n", f"# refimage: {settings.outwcs}[wcs]\n", "# form: delta\n", "# units: pixels\n"]
+    lines = [
+        "# frame: output\n",
+        f"# refimage: {settings.outwcs}[wcs]\n",
+        "# form: delta\n",
+        "# units: pixels\n",
+    ]
     for image, solution in zip(products.images, products.solutions, strict=True):
         fit = solution.fit
         if not solution.is_good:

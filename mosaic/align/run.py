@@ -97,9 +97,7 @@ def align(
     if settings.updatehdr:
         check_updatable(paths)
         check_wcsname(paths, settings)
-    images = read_images(
-        paths, settings, catalogs, cores=options.cores, memory_bytes=options.memory
-    )
+    images = read_images(paths, settings, catalogs, cores=options.cores, memory_bytes=options.memory)
     for image in images:
         log.info("%s: %d sources", image.name, len(image))
         for note in image.notes:
@@ -111,11 +109,15 @@ def align(
             "%s: %s %s", Path(solution.path).name, solution.status, solution.reason,
         )  # fmt: skip
     written = write_products(
-        AlignProducts(result.frame, result.images, result.solutions, result.reference.xy, result.reference.origin),
+        AlignProducts(
+            result.frame, result.images, result.solutions, result.reference.xy, result.reference.origin
+        ),
         settings,
         folder or Path.cwd(),
     )
-    updated = update_headers(result.frame, result.images, result.solutions, settings) if settings.updatehdr else []
+    updated = (
+        update_headers(result.frame, result.images, result.solutions, settings) if settings.updatehdr else []
+    )
     return replace(result, products=tuple(written), updated=tuple(updated))
 
 
@@ -180,9 +182,7 @@ def _solve(images: list[ImageSources], parameters: AlignParameters, options: Run
         solutions = [Solution(images[leader].path, "reference"), *solutions]
         others = [fields[leader], *others]
     if is_global:
-        solutions = solve_together(
-            others, solutions, reference, settings, 0 if leader is not None else None
-        )
+        solutions = solve_together(others, solutions, reference, settings, 0 if leader is not None else None)
     return AlignResult(frame, tuple(field.image for field in others), tuple(solutions), reference, (), ())
 
 
@@ -196,7 +196,9 @@ def _nothing(images: list[ImageSources], frame: OutputGrid, settings: AlignSetti
     solutions = []
     for image in images:
         n_fixed = sum(chip.n_fixed for chip in image.chips)
-        reason = f"{len(image)} sources" + (f", {n_fixed} more stay on their detector pixel" if n_fixed else "")
+        reason = f"{len(image)} sources" + (
+            f", {n_fixed} more stay on their detector pixel" if n_fixed else ""
+        )
         solutions.append(Solution(image.path, "too_few_sources", reason))
     reference = Reference(np.empty((0, 2)), ())
     return AlignResult(frame, tuple(images), tuple(solutions), reference, (), (), text)

@@ -134,13 +134,15 @@ class AlignSettings(FindSettings):
     )
     sigma: v.Positive = Field(default=3.0, description="Clipping threshold, rms per axis.")
     solve: Annotated[Literal["sequential", "global"], v.Lower] = Field(
-        default="sequential", description="sequential: each image to the reference; global: all pairs at once."
+        default="sequential",
+        description="sequential: each image to the reference; global: all pairs at once.",
     )
     reject_fixed: bool = Field(
         default=True, description="Leave out what stays on its detector pixel while the telescope moves."
     )
     max_peak_ratio: v.Fraction = Field(
-        default=0.7, description="Refuse an offset whose second-highest peak is above this share of the first."
+        default=0.7,
+        description="Refuse an offset whose second-highest peak is above this share of the first.",
     )
 
 

@@ -114,9 +114,7 @@ def solve_sequentially(
     return [solutions[i] for i in range(len(fields))], reference
 
 
-def align_field(
-    field: Field, reference: Reference, settings: AlignSettings, radius_px: float
-) -> Solution:
+def align_field(field: Field, reference: Reference, settings: AlignSettings, radius_px: float) -> Solution:
     """Align one image: first offset, matches, fit; matches and fit again until they no longer change."""
     path = field.image.path
     if len(field.xy) < max(1, settings.minobj):
@@ -144,7 +142,9 @@ def align_field(
         return Solution(path, "not_enough_matches", f"{text}; {hint}", offset=offset, n_matches=n)
     problem = _doubt(fit, (reference_xy, fit.to_reference(image_xy)), offset, settings)
     if problem:
-        return Solution(path, "ambiguous", f"{problem}{_left_out(field)}", offset=offset, n_matches=fit.used.size)
+        return Solution(
+            path, "ambiguous", f"{problem}{_left_out(field)}", offset=offset, n_matches=fit.used.size
+        )
     kept = reference_rows[pairs[0][fit.used]]
     return Solution(
         path, "aligned", "", fit, offset, fit.used.size, kept, rows[pairs[1][fit.used]], reference.xy[kept]
@@ -247,7 +247,10 @@ def overlap_area(one: DoubleArray, two: DoubleArray) -> float:
             if (height >= 0.0) != (before >= 0.0):
                 share = before / (before - height)
                 clipped.append(
-                    (previous[0] + share * (point[0] - previous[0]), previous[1] + share * (point[1] - previous[1]))
+                    (
+                        previous[0] + share * (point[0] - previous[0]),
+                        previous[1] + share * (point[1] - previous[1]),
+                    )
                 )
             if height >= 0.0:
                 clipped.append(point)

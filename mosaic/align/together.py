@@ -214,9 +214,7 @@ def _solution(
             continue
         is_first = pair.first == index
         rows.append(pair.first_rows if is_first else pair.second_rows)
-        other, other_rows = (
-            (pair.second, pair.second_rows) if is_first else (pair.first, pair.first_rows)
-        )
+        other, other_rows = (pair.second, pair.second_rows) if is_first else (pair.first, pair.first_rows)
         others.append(_mapped(other, other_rows, fields, maps, reference))
         catalog_rows.append(other_rows if other == -1 else np.full(len(other_rows), -1))
     if not rows:

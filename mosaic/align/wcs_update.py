@@ -137,7 +137,11 @@ def _update_file(
             _write_wcs(header, crval, cd, settings.wcsname)
             _write_fit(header, frame, solution, settings)
             for name in ("ERR", "DQ"):
-                if chip.hdu_index and (name, chip.extver) in hdul and "CRVAL1" in hdul[name, chip.extver].header:
+                if (
+                    chip.hdu_index
+                    and (name, chip.extver) in hdul
+                    and "CRVAL1" in hdul[name, chip.extver].header
+                ):
                     _write_wcs(hdul[name, chip.extver].header, crval, cd, settings.wcsname)
             rows.append(_record(chip, header, solution))
         if "WCSCORR" in hdul:
@@ -148,7 +152,9 @@ def _update_file(
     with fits.open(path, memmap=False) as hdul:
         for chip in image.chips:
             if hdul[chip.hdu_index].header.get("WCSNAME") != settings.wcsname:
-                raise OutputError(f"{image.path}: the updated copy could not be verified; the file is as it was")
+                raise OutputError(
+                    f"{image.path}: the updated copy could not be verified; the file is as it was"
+                )
 
 
 def _free_key(headers: Sequence[fits.Header], path: str) -> str:
@@ -210,7 +216,9 @@ def _write_fit(header: fits.Header, frame: OutputGrid, solution: Solution, setti
 
 def _record(chip: ChipSources, header: fits.Header, solution: Solution) -> dict[str, Any]:
     """Values of a row of WCSCORR."""
-    row = {name: header.get(name) for name in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", *_CD, "CTYPE1", "CTYPE2")}
+    row = {
+        name: header.get(name) for name in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", *_CD, "CTYPE1", "CTYPE2")
+    }
     return {
         **row,
         "WCS_ID": header["WCSNAME"],

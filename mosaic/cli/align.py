@@ -11,12 +11,15 @@ from mosaic.cli.failure import EXIT_FAILED, one_line_errors
 
 
 def align_command(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, globs, @lists, associations.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, globs, @lists, associations.")
+    ],
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Parameter file: TOML or DrizzlePac .cfg.")
     ] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter, repeated.")
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A parameter, repeated."),
     ] = None,
     imagefind: Annotated[
         Path | None, typer.Option(help="File of source-finding parameters of the inputs.")
@@ -24,8 +27,12 @@ def align_command(
     refimagefind: Annotated[
         Path | None, typer.Option(help="File of source-finding parameters of the reference image.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for catalogues, plots, solution.")] = Path(),
-    update: Annotated[bool, typer.Option("--update", help="Write the new WCS into the inputs (updatehdr).")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for catalogues, plots, solution.")
+    ] = Path(),
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the new WCS into the inputs (updatehdr).")
+    ] = False,
     cores: Annotated[int | None, typer.Option(min=1, help="Chips worked on at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory for that, such as 2GiB.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,

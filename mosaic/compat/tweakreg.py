@@ -70,7 +70,11 @@ def TweakReg(  # noqa: N802  (DrizzlePac's name)
             keywords=names,
             defaults=_DEFAULTS,
         )
-        given = files if files is not None else input_dict.get("input") or list(parameters.inputs) or _DEFAULT_INPUT
+        given = (
+            files
+            if files is not None
+            else input_dict.get("input") or list(parameters.inputs) or _DEFAULT_INPUT
+        )
         result = align(_entries(given, is_sorted=True), parameters)
         log = logging.getLogger(LOGGER_NAME)
         if editpars:
