@@ -1,7 +1,7 @@
 """Catalogue files: source lists of chips, and reference catalogues on the sky.
 
-Covers text, ECSV and FITS tables, column specifications, flux limits, and proper motions of Gaia-like columns.
-Does not cover queries of services.
+Covers text, ECSV and FITS tables, column specifications, flux limits, and proper motions of Gaia-like
+columns. Does not cover queries of services.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ def read_reference(
 ) -> CatalogColumns:
     """Read a reference catalogue and bring it to the epoch of the exposures.
 
-    A table with the columns ``ra`` and ``dec`` (Gaia) is read by those unless columns are given; with ``pmra``,
-    ``pmdec`` (mas/yr, pmra including cos dec) and ``ref_epoch`` (Julian years) positions are moved to the epoch.
+    A table with the columns ``ra`` and ``dec`` (Gaia) is read by those unless columns are given; with
+    ``pmra``, ``pmdec`` (mas/yr, pmra including cos dec) and ``ref_epoch`` (Julian years) positions are moved
+    to the epoch.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ def _fits_mask(path: Path, shape_yx: ShapeYX) -> BoolArray:
 
 
 def _inside(shape: str, arguments: str, shape_yx: ShapeYX, wcs: ChipWcs | None, path: Path) -> BoolArray:
-    """Pixels whose centres lie in a region; on the sky all is done in arcseconds east and north of its centre."""
+    """Pixels whose centres lie in a region; on the sky in degrees east and north of its centre."""
     words = [word for word in re.split(r"[,\s]+", arguments.strip()) if word]
     try:
         values = [_value(word, wcs is not None, i) for i, word in enumerate(words)]

@@ -112,8 +112,8 @@ def make_kernel(find: FindSettings) -> DetectionKernel:
 def is_pixel_sharp(sources: Sources, find: FindSettings) -> BoolArray:
     """Whether the sources look like single pixels rather than stars.
 
-    The sharpness of a lone pixel is one over the central value of the kernel (1.3 for conv_width 3.5); that of a
-    star half as wide as the kernel is below half of this, and 0.7 of it parts the two.
+    The sharpness of a lone pixel is one over the central value of the kernel (1.3 for conv_width 3.5); that
+    of a star half as wide as the kernel is below half of this, and 0.7 of it parts the two.
     """
     kernel = make_kernel(find)
     hx, hy = kernel.half_xy
@@ -124,9 +124,9 @@ def is_pixel_sharp(sources: Sources, find: FindSettings) -> BoolArray:
 def background_sigma(image: FloatArray, is_good: BoolArray | None, find: FindSettings) -> float:
     """Noise of the background of a chip, native units.
 
-    ``mad``: 1.4826 times the median absolute deviation from the median. ``peer``: sqrt(2 |mode|) with the mode
-    of a histogram clipped three times (bin 0.01 standard deviations), which is the noise of the sky only for
-    an image in electrons without bias.
+    ``mad``: 1.4826 times the median absolute deviation from the median. ``peer``: sqrt(2 |mode|) with the
+    mode of a histogram clipped three times (bin 0.01 standard deviations), which is the noise of the sky only
+    for an image in electrons without bias.
     """
     if not find.computesig:
         return find.skysigma

@@ -92,8 +92,8 @@ class Fit:
 
     def to_reference(self, image_xy: DoubleArray) -> DoubleArray:
         """Positions of image points in the reference frame, (n, 2)."""
-        moved: DoubleArray = np.linalg.solve(self.matrix.T, (image_xy - self.offset_xy).T).T
-        return moved
+        inverse: DoubleArray = np.linalg.inv(self.matrix).astype(np.float64)
+        return (image_xy - self.offset_xy) @ inverse
 
 
 IDENTITY: Final = Fit(np.eye(2), np.zeros(2), np.zeros((0, 2)), np.zeros(0, dtype=np.bool_))
@@ -104,8 +104,8 @@ def find_offset(
 ) -> Offset | None:
     """Find the offset that most pairs share.
 
-    Bins are centred on zero whatever the radius is; the peak is that of 3 x 3 sums, refined by the mean of the
-    differences around it.
+    Bins are centred on zero whatever the radius is; the peak is that of 3 x 3 sums, refined by the mean of
+    the differences around it.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def find_offset(
 
 
 def _differences(reference_xy: DoubleArray, image_xy: DoubleArray, radius: float) -> DoubleArray:
-    """Differences image - reference of all pairs within a square; of the brightest only when there are many."""
+    """Differences image - reference of all pairs in a square; of the brightest when there are many."""
     n = max(len(reference_xy), len(image_xy))
     while True:
         reference, image = KDTree(reference_xy[:n]), KDTree(image_xy[:n])
@@ -199,8 +199,8 @@ def fit_linear(
 ) -> Fit:
     """Fit ``image = reference F + offset``, leaving out outliers.
 
-    A point takes part when both components of its residual are below `sigma` times the rms of that axis; points
-    may come back, and it ends when the set no longer changes.
+    A point takes part when both components of its residual are below `sigma` times the rms of that axis;
+    points may come back, and it ends when the set no longer changes.
 
     Parameters
     ----------

@@ -1,19 +1,19 @@
 """Source lists of the inputs: found on their chips or taken from catalogues, with sky positions.
 
-Covers reading chips one at a time within a memory bound, data quality, exclusions, user catalogues, and leaving
-out what stays on the detector. Does not cover the search itself (`finding`).
+Covers reading chips one at a time within a memory bound, data quality, exclusions, user catalogues, and
+leaving out what stays on the detector. Does not cover the search itself (`finding`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from scipy.spatial import KDTree
 
 from mosaic.align.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
@@ -138,10 +138,9 @@ def read_images(
         catalogs = {**read_catalog_list(Path(settings.catfile), paths), **catalogs}
     excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
     opened = [_open(path, () if path in catalogs else excluded.get(Path(path).name, ())) for path in paths]
-    found = _search(
-        [place for path, (_, places) in zip(paths, opened, strict=True) if path not in catalogs for place in places],
-        settings, cores=cores, memory_bytes=memory_bytes,
-    )  # fmt: skip
+    unlisted = [places for path, (_, places) in zip(paths, opened, strict=True) if path not in catalogs]
+    searched = list(chain.from_iterable(unlisted))
+    found = _search(searched, settings, cores=cores, memory_bytes=memory_bytes)
     images = []
     for path, (image, places) in zip(paths, opened, strict=True):
         if path in catalogs:
@@ -175,11 +174,10 @@ def _search(
     largest = max(math.prod(place.wcs.shape_yx) for place in places) * _BYTES_PER_PIXEL
     if largest > memory_bytes:
         raise BudgetError(
-            f"finding sources on one chip takes {largest} bytes, {memory_bytes} were granted; give more memory"
+            f"finding sources on a chip takes {largest} bytes, {memory_bytes} were granted; give more memory"
         )
-    make: Callable[[_ChipPlace], tuple[ChipSources, list[str]]] = lambda place: _find(place, find)  # noqa: E731
     with ThreadPoolExecutor(max(1, min(cores, memory_bytes // largest))) as pool:
-        results = list(pool.map(make, places))
+        results = list(pool.map(lambda place: _find(place, find), places))
     return {(p.path, p.hdu_index): result for p, result in zip(places, results, strict=True)}
 
 
@@ -257,10 +255,10 @@ def _find(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]
 def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[ImageSources]:
     """Leave out sources that stay on their detector pixel while the telescope moved: hot pixels.
 
-    Left in they can outnumber the stars, and an alignment to them undoes the dither. A source is one of them when
-    it is as sharp as a single pixel and another chip of the same detector, dithered by more than 2.5 pixels as
-    the WCS says, has one within 0.75 pixels of the same place. Place alone would not do: pointing errors can
-    cancel a small dither.
+    Left in they can outnumber the stars, and an alignment to them undoes the dither. A source is one of them
+    when it is as sharp as a single pixel and another chip of the same detector, dithered by more than 2.5
+    pixels as the WCS says, has one within 0.75 pixels of the same place. Place alone would not do: pointing
+    errors can cancel a small dither.
     """
     chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
     fixed = {

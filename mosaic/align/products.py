@@ -19,6 +19,7 @@ import numpy as np
 from astropy.io import fits
 
 from mosaic.align.images import ChipSources, ImageSources
+from mosaic.align.plots import write_plots
 from mosaic.align.settings import AlignSettings
 from mosaic.align.solution import Solution, corrected_sky, corrected_wcs, sky_rms_deg
 from mosaic.geometry.grid import OutputGrid
@@ -80,8 +81,6 @@ def write_products(products: AlignProducts, settings: AlignSettings, folder: Pat
         if importlib.util.find_spec("matplotlib") is None:
             logging.getLogger(LOGGER_NAME).warning("no plots: matplotlib is not installed (extra 'plots')")
         else:
-            from mosaic.align.plots import write_plots
-
             written += write_plots(products.images, products.solutions, settings, folder)
     return written
 
@@ -173,8 +172,8 @@ def _write_catalogs(
             columns += [s.sharp, s.round1, s.round2]
             names, form = f"{names}   Sharp   Round1   Round2", f"{form}  %g  %g  %g"
         head = (
-            f"# Source catalog derived for {image.name}, background sigma {chip.sigma:.6g}\n# Columns: \n{names}\n"
-            "#   (pixels)   (pixels)\n"
+            f"# Source catalog derived for {image.name}, background sigma {chip.sigma:.6g}\n"
+            f"# Columns: \n{names}\n#   (pixels)   (pixels)\n"
         )
         written.append(_write_text(folder / _catalog_name(image, chip), head + _rows(form, columns)))
     head = f"# Sky positions for: {image.name}\n# RA        Dec\n# (deg)     (deg)\n"
@@ -205,8 +204,8 @@ def _write_matches(
     fitted = fit.to_reference(moved - crpix)
     sky = corrected_sky(frame, fit, ra, dec)
     columns = [
-        *reference.T, *(moved - crpix).T, *(fitted + crpix).T, *(fitted - reference).T, *(reference + crpix).T,
-        *chip_xy.T, ids, rows, image.extver[rows], *sky, origin,
+        *reference.T, *(moved - crpix).T, *(fitted + crpix).T, *(fitted - reference).T,
+        *(reference + crpix).T, *chip_xy.T, ids, rows, image.extver[rows], *sky, origin,
     ]  # fmt: skip
     text = _fit_heading(image, solution, frame) + _rows("%15.6f" * 12 + "%8d%8d%8d%20.12f%20.12f %s", columns)
     return [raw, _write_text(folder / f"{image.root}_catalog_fit.match", text)]
@@ -214,17 +213,18 @@ def _write_matches(
 
 def _fit_heading(image: ImageSources, solution: Solution, frame: OutputGrid) -> str:
     fit = solution.fit
+    rms_arcsec = np.array(fit.rms_xy) * frame.scale_arcsec
     lines = [
         f"Input image: {image.name}",
         f"Coordinate mapping parameters, pixels of {frame.scale_arcsec:.6g} arcsec:",
         f"    X and Y rms: {fit.rms_xy[0]:20.6g}  {fit.rms_xy[1]:20.6g}",
         f"    X and Y shift: {fit.offset_xy[0]:20.6g}  {fit.offset_xy[1]:20.6g}",
-        f"    X and Y rms (arcsec): {fit.rms_xy[0] * frame.scale_arcsec:20.6g}  "
-        f"{fit.rms_xy[1] * frame.scale_arcsec:20.6g}",
+        f"    X and Y rms (arcsec): {rms_arcsec[0]:20.6g}  {rms_arcsec[1]:20.6g}",
         f"    Rotation, deg: {fit.rotation_deg:20.6g}   Scale: {fit.scale:20.8f}",
         f"    Matches: {solution.n_matches}, used: {solution.n_used}",
-        "Columns: Ref X, Ref Y, Input X, Input Y (frame, relative to CRPIX), Fit X, Fit Y (frame), Residual X,",
-        "    Residual Y, Original Ref X, Y, Original X, Y (chip), Ref ID, Input ID, EXTVER, RA, Dec, Ref source",
+        "Columns: Ref X, Ref Y, Input X, Input Y (frame, relative to CRPIX), Fit X, Fit Y (frame),",
+        "    Residual X, Residual Y, Original Ref X, Y, Original X, Y (chip), Ref ID, Input ID, EXTVER,",
+        "    RA, Dec, Ref source",
     ]
     return "".join(f"# {line}\n" for line in lines)
 
@@ -263,8 +263,8 @@ def _write_shifts(folder: Path, products: AlignProducts, settings: AlignSettings
             continue
         rms = fit.rms_xy if solution.status == "aligned" else (0.0, 0.0)
         lines.append(
-            f"{image.name}    {fit.offset_xy[0]:.6f}  {fit.offset_xy[1]:.6f}    {fit.rotation_deg % 360.0:.6f}"
-            f"     {fit.scale:.6f}   {rms[0]:.6f}  {rms[1]:.6f}\n"
+            f"{image.name}    {fit.offset_xy[0]:.6f}  {fit.offset_xy[1]:.6f}    "
+            f"{fit.rotation_deg % 360.0:.6f}     {fit.scale:.6f}   {rms[0]:.6f}  {rms[1]:.6f}\n"
         )
     shifts = _write_text(folder / settings.outshifts, "".join(lines))
     frame = products.frame

@@ -1,13 +1,13 @@
 """The flow of an alignment: inputs, sources, reference, solutions, results.
 
-Covers what TweakReg does from its call to its files. The inputs are opened for reading only, unless `updatehdr`
-asks for their headers to be updated.
+Covers what TweakReg does from its call to its files. The inputs are opened for reading only, unless
+`updatehdr` asks for their headers to be updated.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """All parameters of an alignment: TweakReg's names, meanings and defaults, and some of our own.
 
-Covers the models and reading them from files, assignments and keywords. Does not cover what is done with them.
+Covers the models and reading them from files, assignments and keywords. Does not cover what is done with
+them.
 """
 
 from __future__ import annotations

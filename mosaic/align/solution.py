@@ -1,7 +1,7 @@
 """What an alignment found for one image, and the WCS that follows from it.
 
-Covers the corrected linear WCS of a chip and the errors that go with it. Does not cover how a solution is found
-(`solve`) or written (`headers`, `products`).
+Covers the corrected linear WCS of a chip and the errors that go with it. Does not cover how a solution is
+found (`solve`) or written (`headers`, `products`).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def corrected_sky(
 def corrected_wcs(wcs: ChipWcs, frame: OutputGrid, fit: Fit) -> tuple[PairXY, Matrix2]:
     """CRVAL and CD of a chip after the correction; CRPIX and distortion stay.
 
-    The correction takes the tangent plane at the old CRVAL to that at the new one. Both planes and the frame are
-    gnomonic, so the map is a homography that a chip cannot tell from its derivative at CRPIX; this is taken by
-    the five-point formula.
+    The correction takes the tangent plane at the old CRVAL to that at the new one. Both planes and the frame
+    are gnomonic, so the map is a homography that a chip cannot tell from its derivative at CRPIX; this is
+    taken by the five-point formula.
 
     Returns
     -------

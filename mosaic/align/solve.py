@@ -185,8 +185,8 @@ def _doubt(
 ) -> str:
     """Why the matches may be chance; empty when they are not.
 
-    Two unrelated lists share ``lambda = n_image density_reference pi tolerance^2`` pairs by chance, with a Poisson
-    scatter; a search over many offsets finds some scatters more.
+    Two unrelated lists share ``lambda = n_image density_reference pi tolerance^2`` pairs by chance, with a
+    Poisson scatter; a search over many offsets finds some scatters more.
     """
     reference_xy, image_xy = positions
     low, high = image_xy.min(axis=0), image_xy.max(axis=0)
@@ -196,7 +196,7 @@ def _doubt(
     n = fit.used.size
     if n < expected + _CHANCE_SIGMA * math.sqrt(max(expected, 1.0)):
         return (
-            f"{n} matches of {len(image_xy)} sources are no more than chance gives ({expected:.1f} expected); "
+            f"{n} matches of {len(image_xy)} sources are no more than chance gives ({expected:.1f}); "
             "raise threshold, use dqbits, or lower tolerance"
         )
     if offset is not None and offset.second_ratio > settings.max_peak_ratio:
@@ -219,7 +219,7 @@ def _expanded(
 
 
 def order_by_overlap(fields: Sequence[Field]) -> list[int]:
-    """Order of images: of the pair with the largest overlap the one that overlaps more with all others is first.
+    """Order of images: of the pair with the largest overlap the one that overlaps the others more is first.
 
     The rest follows by decreasing overlap with it.
     """

@@ -76,7 +76,7 @@ def solve_together(
 
 
 def _inverse(fit: Fit) -> tuple[DoubleArray, DoubleArray]:
-    matrix = np.linalg.inv(fit.matrix)
+    matrix: DoubleArray = np.linalg.inv(fit.matrix).astype(np.float64)
     return matrix, -fit.offset_xy @ matrix
 
 
@@ -91,9 +91,11 @@ def _match_all(
     for i in maps:
         if reference is not None:
             pairs.append(_Pairs(i, -1, *match(moved[i], reference.xy, settings.tolerance)))
-        for j in maps:
-            if i < j and overlap_area(fields[i].corners, fields[j].corners) > 0.0:
-                pairs.append(_Pairs(i, j, *match(moved[i], moved[j], settings.tolerance)))
+        pairs += [
+            _Pairs(i, j, *match(moved[i], moved[j], settings.tolerance))
+            for j in maps
+            if i < j and overlap_area(fields[i].corners, fields[j].corners) > 0.0
+        ]
     return [pair for pair in pairs if len(pair.first_rows) >= SMALLEST_SET[settings.fitgeometry]]
 
 
@@ -171,7 +173,7 @@ def _solve(
             right[at : at + size] += block.T @ target.ravel()
             for other, second in blocks:
                 normal[at : at + size, other : other + size] += block.T @ second
-    values = np.linalg.lstsq(normal, right, rcond=None)[0]
+    values: DoubleArray = np.linalg.lstsq(normal, right, rcond=None)[0].astype(np.float64)
     return {i: _to_map(values[place[i] : place[i] + size], geometry) for i in free}
 
 
@@ -183,7 +185,8 @@ def _mapped(
     reference: Reference,
 ) -> DoubleArray:
     if index == -1:
-        return reference.xy[rows]
+        listed: DoubleArray = reference.xy[rows]
+        return listed
     mapped: DoubleArray = fields[index].xy[rows] @ maps[index][0] + maps[index][1]
     return mapped
 
@@ -220,7 +223,7 @@ def _solution(
     if not rows:
         return first
     image_rows, reference_xy = np.concatenate(rows), np.concatenate(others)
-    F = np.linalg.inv(matrix)
+    F: DoubleArray = np.linalg.inv(matrix).astype(np.float64)
     residuals = fields[index].xy[image_rows] @ matrix + shift - reference_xy
     fit = Fit(F, -shift @ F, residuals, np.ones(len(image_rows), dtype=np.bool_))
     return replace(

@@ -1,7 +1,8 @@
 """Writing solutions into the headers of the inputs, when that was asked for.
 
-Covers keeping the old WCS as an alternate, the new linear WCS in SCI, ERR and DQ, what is recorded of the fit, and
-WCSCORR. Only CRVAL and CD change; a file that was not aligned is not touched. Does not cover headerlets.
+Covers keeping the old WCS as an alternate, the new linear WCS in SCI, ERR and DQ, what is recorded of the
+fit, and WCSCORR. Only CRVAL and CD change; a file that was not aligned is not touched. Does not cover
+headerlets.
 """
 
 from __future__ import annotations

@@ -65,11 +65,10 @@ def align_command(
             fit = solution.fit
             line = f"{image.name}  {len(image)} sources  {solution.status}"
             if solution.status == "aligned":
-                line += (
-                    f"  shift {fit.offset_xy[0]:.3f} {fit.offset_xy[1]:.3f} px  rotation {fit.rotation_deg:.5f} deg"
-                    f"  scale {fit.scale:.6f}  rms {fit.rms_xy[0]:.3f} {fit.rms_xy[1]:.3f} px"
-                    f"  {solution.n_used} of {solution.n_matches} matches"
-                )
+                shift, rms = fit.offset_xy, fit.rms_xy
+                line += f"  shift {shift[0]:.3f} {shift[1]:.3f} px  rotation {fit.rotation_deg:.5f} deg"
+                line += f"  scale {fit.scale:.6f}  rms {rms[0]:.3f} {rms[1]:.3f} px"
+                line += f"  {solution.n_used} of {solution.n_matches} matches"
             typer.echo(line + (f": {solution.reason}" if solution.reason else ""))
         typer.echo(f"{len(result.products)} files in {output.resolve()}")
         for path in result.updated:

@@ -1,8 +1,8 @@
 """TweakReg as scripts call it: the same arguments and file names.
 
-``from mosaic.compat import tweakreg`` stands for ``from drizzlepac import tweakreg``. The noise of the background
-is DrizzlePac's unless `sigma_method` says otherwise; its other defects (histogram bias, shared matches, renaming
-of failed images) are not reproduced.
+``from mosaic.compat import tweakreg`` stands for ``from drizzlepac import tweakreg``. The noise of the
+background is DrizzlePac's unless `sigma_method` says otherwise; its other defects (histogram bias, shared
+matches, renaming of failed images) are not reproduced.
 """
 
 from __future__ import annotations
