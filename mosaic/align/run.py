@@ -93,6 +93,8 @@ def align(
     log = logging.getLogger(LOGGER_NAME)
     for note in parameters.notes:
         log.warning("%s", note)
+    if settings.headerlet:
+        log.warning("headerlet = True: no headerlet is written here; make them from the updated files")
     paths, catalogs = _resolve_inputs(inputs)
     if settings.updatehdr:
         check_updatable(paths)
