@@ -156,7 +156,7 @@ def test_an_image_without_matches_is_left_alone_with_its_reason(
 
 def test_hot_pixels_do_not_undo_the_dither(pointed: SimulatedSet, copies: list[str], tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
-    y, x = rng.integers(10, 270, 500), rng.integers(10, 310, 500)
+    y, x = rng.integers(10, 270, 200), rng.integers(10, 310, 200)
     for path in copies:
         with fits.open(path, mode="update") as hdul:
             for version in (1, 2):
@@ -165,11 +165,11 @@ def test_hot_pixels_do_not_undo_the_dither(pointed: SimulatedSet, copies: list[s
     # With the hot pixels in, every image is shifted back by its dither: hot pixels coincide.
     first = np.array([trapped.images[0].chips[0].wcs.crval_deg])
     for image, solution in zip(trapped.images[1:], trapped.solutions[1:], strict=True):
-        assert solution.n_used > 500
+        assert solution.n_used > 250
         moved = (np.array(image.chips[0].wcs.crval_deg) - first)[0] * 3600 / 0.05
         assert np.hypot(*solution.fit.offset_xy) == pytest.approx(np.hypot(*moved), abs=0.5)
     result = _align(copies, tmp_path, updatehdr=True)
-    assert result.is_complete
+    assert not result.failed, [s.reason for s in result.failed]
     originals = sorted(pointed.paths)
     assert max(shift for shift, _ in pointing_errors(pointed, originals, copies)) < 0.03
 

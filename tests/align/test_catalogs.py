@@ -75,7 +75,7 @@ def test_proper_motions_are_those_of_astropy(tmp_path: Path, ending: str) -> Non
     epoch = Time(2006.5, format="jyear", scale="utc")
     found = read_reference(path, ("1", "2", "gmag"), ALL, epoch.mjd)
     star = SkyCoord(150 * u.deg, 60 * u.deg, pm_ra_cosdec=900 * u.mas / u.yr, pm_dec=-500 * u.mas / u.yr,
-                    distance=1 * u.kpc, obstime=Time(2016.0, format="jyear"))  # fmt: skip
+                    distance=100 * u.pc, radial_velocity=0 * u.km / u.s, obstime=Time(2016.0, format="jyear"))  # fmt: skip
     wanted = star.apply_space_motion(new_obstime=epoch)
     # Linear in the plane against along a great circle: 10 arcsec of motion differ by some microarcseconds.
     assert found.first[0] == pytest.approx(wanted.ra.deg, abs=3e-7)
