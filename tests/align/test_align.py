@@ -61,7 +61,8 @@ def test_inputs_stay_as_they_are_unless_an_update_is_asked_for(copies: list[str]
 def test_threads_do_not_change_a_solution(copies: list[str], tmp_path: Path) -> None:
     parameters = load_align_settings(keywords={**FIND, **QUIET})
     results = [
-        align(copies, parameters, options=RunOptions.resolve(cores=n), folder=tmp_path / str(n)) for n in (1, 2)
+        align(copies, parameters, options=RunOptions.resolve(cores=n), folder=tmp_path / str(n))
+        for n in (1, 2)
     ]
     texts = [(tmp_path / str(n) / "align_solution.json").read_text() for n in (1, 2)]
     assert texts[0] == texts[1]
@@ -139,9 +140,7 @@ def test_an_image_is_a_reference(pointed: SimulatedSet, copies: list[str], tmp_p
     assert max(shift for shift, _ in errors) < 0.025
 
 
-def test_an_image_without_matches_is_left_alone_with_its_reason(
-    copies: list[str], tmp_path: Path
-) -> None:
+def test_an_image_without_matches_is_left_alone_with_its_reason(copies: list[str], tmp_path: Path) -> None:
     with fits.open(copies[2], mode="update") as hdul:
         for version in (1, 2):
             hdul["SCI", version].data = hdul["SCI", version].data[::-1, ::-1].copy()
@@ -187,7 +186,9 @@ def test_the_order_follows_the_overlap_when_the_user_does_not_insist(
     result = _align(copies, tmp_path, enforce_user_order=False)
     forwards = [image.path for image in result.images]
     assert sorted(forwards) == sorted(copies)
-    assert [image.path for image in _align(copies[::-1], tmp_path, enforce_user_order=False).images] == forwards
+    assert [
+        image.path for image in _align(copies[::-1], tmp_path, enforce_user_order=False).images
+    ] == forwards
     assert [image.path for image in _align(copies[::-1], tmp_path).images] == copies[::-1]
 
 

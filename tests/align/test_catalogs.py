@@ -67,7 +67,9 @@ def test_limits_turn_round_for_magnitudes_and_nbright_needs_none(tmp_path: Path)
 
 @pytest.mark.parametrize("ending", ["ecsv", "fits"])
 def test_proper_motions_are_those_of_astropy(tmp_path: Path, ending: str) -> None:
-    table = Table({"RA": [150.0, 150.1], "Dec": [60.0, -10.0], "pmra": [900.0, np.nan], "pmdec": [-500.0, np.nan]})
+    table = Table(
+        {"RA": [150.0, 150.1], "Dec": [60.0, -10.0], "pmra": [900.0, np.nan], "pmdec": [-500.0, np.nan]}
+    )
     table["ref_epoch"] = 2016.0
     table["gmag"] = [17.0, 15.0]
     path = tmp_path / f"gaia.{ending}"
@@ -109,7 +111,9 @@ def test_regions_exclude_include_and_follow_their_order(tmp_path: Path) -> None:
     )  # fmt: skip
     assert np.array_equal(mask, ~circle)
     assert ignored == ["annulus(1,1,2,3)"]
-    mask, _ = region_mask(_write(tmp_path / "b.reg", "image;box(30,20,20,8,0)\n-circle(20,15,6)\n"), SHAPE, None)
+    mask, _ = region_mask(
+        _write(tmp_path / "b.reg", "image;box(30,20,20,8,0)\n-circle(20,15,6)\n"), SHAPE, None
+    )
     assert np.array_equal(mask, box & ~circle)
     mask, _ = region_mask(_write(tmp_path / "c.reg", "-circle(20,15,6)\nbox(30,20,20,8,0)\n"), SHAPE, None)
     assert np.array_equal(mask, ~circle | box)
