@@ -17,7 +17,7 @@ from mosaic.align.fitting import Offset
 from mosaic.align.images import ImageSources
 from mosaic.align.settings import AlignSettings
 from mosaic.align.solution import Solution
-from mosaic.products.partial import PartialFile
+from mosaic.products.partial import write_whole
 
 Figure: TypeAlias = Any  # matplotlib is optional: its types cannot be named
 _CHIP_COLOURS = ("#1f6fb4", "#d1701c", "#3a8f4d", "#8c5bb0")
@@ -142,7 +142,4 @@ def _save(figure: Figure, path: Path) -> Path:
     """Render to PNG and give the file its name once complete."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    with PartialFile(path) as out:
-        out.write(buffer.getvalue())
-        out.publish()
-    return path
+    return write_whole(path, buffer.getvalue())

@@ -7,6 +7,7 @@ Names and columns are TweakReg's; the solution is JSON of our own. Does not cove
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import logging
 import math
@@ -23,7 +24,7 @@ from mosaic.align.plots import write_plots
 from mosaic.align.settings import AlignSettings
 from mosaic.align.solution import Solution, corrected_sky, corrected_wcs, sky_rms_deg
 from mosaic.geometry.grid import OutputGrid
-from mosaic.products.partial import PartialFile
+from mosaic.products.partial import write_whole
 from mosaic.runlog import LOGGER_NAME
 from mosaic.types import DoubleArray
 
@@ -145,10 +146,7 @@ def _describe_image(image: ImageSources, solution: Solution, frame: OutputGrid) 
 
 
 def _write_text(path: Path, text: str) -> Path:
-    with PartialFile(path) as out:
-        out.write(text.encode())
-        out.publish()
-    return path
+    return write_whole(path, text.encode())
 
 
 def _rows(form: str, columns: Iterable[Sequence[Any] | np.ndarray]) -> str:
@@ -273,9 +271,6 @@ def _write_shifts(folder: Path, products: AlignProducts, settings: AlignSettings
         header[keyword.replace("CD", "PC") if keyword.startswith("CD") else keyword] = (value, comment)
     header["CDELT1"] = header["CDELT2"] = 1.0
     header["NPIX1"], header["NPIX2"] = frame.shape_yx.nx, frame.shape_yx.ny
-    path = folder / settings.outwcs
-    hdul = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(header=header, name="WCS")])
-    partial = PartialFile(path)
-    hdul.writeto(partial.temporary, overwrite=True)
-    partial.publish()
-    return [shifts, path]
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(header=header, name="WCS")]).writeto(buffer)
+    return [shifts, write_whole(folder / settings.outwcs, buffer.getvalue())]

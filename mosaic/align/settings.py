@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mosaic import values as v
-from mosaic.configfile import read_config
+from mosaic.configfile import flatten_config, read_config
 from mosaic.errors import ParameterError
 from mosaic.parameters import describe_problems, join_problems
 
@@ -215,20 +215,13 @@ def _read_layer(source: object, task: str, problems: list[str]) -> tuple[dict[st
     if source is None or source == "":
         return {}, ()
     if isinstance(source, Mapping):
-        return dict(_flat(source)), ()
-    if isinstance(source, str | os.PathLike):
+        file = flatten_config(source, Path(task), task=task)
+    elif isinstance(source, str | os.PathLike):
         file = read_config(Path(source), task)
-        problems.extend(file.problems)
-        return dict(file.parameters), file.inputs
-    raise ParameterError(f"parameters of {task} are {type(source).__name__}: give a path or a mapping")
-
-
-def _flat(table: Mapping[str, object]) -> Iterable[tuple[str, object]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        elif not name.startswith("_"):
-            yield name, value
+    else:
+        raise ParameterError(f"parameters of {task} are {type(source).__name__}: give a path or a mapping")
+    problems.extend(file.problems)
+    return dict(file.parameters), file.inputs
 
 
 def _split_assignments(assignments: Sequence[str], problems: list[str]) -> dict[str, object]:

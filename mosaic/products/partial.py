@@ -140,6 +140,25 @@ class PartialFile:
             file.close()
 
 
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write a small file at once.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    with PartialFile(path) as out:
+        out.write(data)
+        out.publish()
+    return path
+
+
 def require_space(path: Path, n_bytes: int) -> None:
     """Refuse to begin a file that cannot fit.
 

@@ -20,7 +20,7 @@ import numpy as np
 from mosaic.errors import OutputError
 from mosaic.headers.keywords import Grid
 from mosaic.products.fits import Plane
-from mosaic.products.partial import PartialFile
+from mosaic.products.partial import write_whole
 from mosaic.types import DoubleArray, FloatArray
 
 Figure: TypeAlias = Any  # matplotlib is optional: its types cannot be named
@@ -282,7 +282,4 @@ def _save(figure: Figure, path: Path) -> Path:
     """Render to PNG and give the file its name once complete."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    with PartialFile(path) as out:
-        out.write(buffer.getvalue())
-        out.publish()
-    return path
+    return write_whole(path, buffer.getvalue())

@@ -21,7 +21,7 @@ TARGET_DEG = (150.1, 2.2)
 
 @pytest.fixture(scope="session")
 def pointed(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSet:
-    """Three ACS/WFC exposures with shifts of 0.2 arcsec rms and rolls of 0.02 degrees that headers do not tell."""
+    """Three ACS/WFC exposures with shifts (0.2 arcsec rms) and rolls (0.02 degrees) no header tells."""
     return simulate(
         tmp_path_factory.mktemp("pointed"),
         exposures=3,
@@ -66,8 +66,8 @@ def pointing_errors(
 ) -> list[tuple[float, float]]:
     """Shift (pixels) and rotation (degrees) left between every exposure and the first after alignment.
 
-    A point that the header puts at p lies at turn(roll) p + shift; what is aligned to the first exposure shares its
-    error.
+    A point that the header puts at p lies at turn(roll) p + shift; what is aligned to the first exposure
+    shares its error.
     """
     rows = {row["rootname"]: row for row in Table.read(simulated.paths[0].parent / "pointing.ecsv")}
 

@@ -94,6 +94,37 @@ def test_headers_tell_the_new_wcs_and_keep_the_old(copies: list[str], tmp_path: 
     assert "NMATCH" not in reference
 
 
+def test_wcscorr_and_a_second_update_keep_what_there_was(copies: list[str], tmp_path: Path) -> None:
+    columns = [
+        ("WCS_ID", "40A"),
+        ("EXTVER", "I"),
+        ("CRVAL1", "D"),
+        ("ORIENTAT", "D"),
+        ("NMatch", "J"),
+        ("DESCRIP", "128A"),
+    ]
+    for path in copies:
+        table = fits.BinTableHDU.from_columns(
+            [fits.Column(*column) for column in columns], nrows=3, name="WCSCORR"
+        )
+        table.data["WCS_ID"][0] = "IDC_old"
+        table.header["TROWS"] = 1
+        fits.append(path, table.data, table.header)
+    names = fits.getheader(copies[1], "SCI", 1)["WCSNAME"]
+    _align(copies, tmp_path, updatehdr=True)
+    _align(copies, tmp_path, updatehdr=True, wcsname="AGAIN")
+    _align(copies, tmp_path, updatehdr=True, wcsname="AGAIN", reusename=True)
+    with fits.open(copies[1]) as hdul:
+        header, table = hdul["SCI", 1].header, hdul["WCSCORR"]
+        assert table.header["TROWS"] == 7
+        assert table.data["WCS_ID"].tolist() == ["IDC_old", *["TWEAK"] * 2, *["AGAIN"] * 4]
+        assert table.data["EXTVER"][1:].tolist() == [1, 2] * 3
+        assert table.data["CRVAL1"][5] == header["CRVAL1"]
+        assert table.data["ORIENTAT"][5] == header["ORIENTAT"]
+        assert table.data["NMatch"][5] == header["NMATCH"]
+    assert {names, "TWEAK", "AGAIN"} <= {header.get(f"WCSNAME{key}") for key in "ABCDEFGH"}
+
+
 def test_a_name_that_exists_is_refused_before_any_work_but_not_in_a_dry_run(
     copies: list[str], tmp_path: Path
 ) -> None:
@@ -253,8 +284,8 @@ def test_catalogues_written_by_one_run_are_read_by_the_next(
 def test_the_command_tells_shifts_and_fails_when_an_image_is_not_aligned(
     copies: list[str], tmp_path: Path
 ) -> None:
-    arguments = ["align", *copies, "-o", str(tmp_path / "out"), "-p", "searchrad=1.5", "-p", "see2dplot=False",
-                 "-p", "residplot=No plot"]  # fmt: skip
+    quiet = ["-p", "see2dplot=False", "-p", "residplot=No plot"]
+    arguments = ["align", *copies, "-o", str(tmp_path / "out"), "-p", "searchrad=1.5", *quiet]
     done = CliRunner().invoke(app, [*arguments, "-p", "threshold=15"])
     assert done.exit_code == 0, done.output
     assert done.output.count("aligned  shift") == 2

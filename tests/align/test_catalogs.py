@@ -76,8 +76,15 @@ def test_proper_motions_are_those_of_astropy(tmp_path: Path, ending: str) -> Non
     table.write(path)
     epoch = Time(2006.5, format="jyear", scale="utc")
     found = read_reference(path, ("1", "2", "gmag"), ALL, epoch.mjd)
-    star = SkyCoord(150 * u.deg, 60 * u.deg, pm_ra_cosdec=900 * u.mas / u.yr, pm_dec=-500 * u.mas / u.yr,
-                    distance=100 * u.pc, radial_velocity=0 * u.km / u.s, obstime=Time(2016.0, format="jyear"))  # fmt: skip
+    star = SkyCoord(
+        150 * u.deg,
+        60 * u.deg,
+        pm_ra_cosdec=900 * u.mas / u.yr,
+        pm_dec=-500 * u.mas / u.yr,
+        distance=100 * u.pc,
+        radial_velocity=0 * u.km / u.s,
+        obstime=Time(2016.0, format="jyear"),
+    )
     wanted = star.apply_space_motion(new_obstime=epoch)
     # Linear in the plane against along a great circle: 10 arcsec of motion differ by some microarcseconds.
     assert found.first[0] == pytest.approx(wanted.ra.deg, abs=3e-7)
@@ -162,8 +169,8 @@ def test_fits_masks_exclude_their_zeros(tmp_path: Path) -> None:
 def test_parameters_come_from_files_finding_files_and_keywords(tmp_path: Path) -> None:
     config = _write(
         tmp_path / "t.cfg",
-        "_task_name_ = tweakreg\ninput = *flc.fits\n[OBJECT MATCHING]\nminobj = 7\nsearchrad = 2.0\n[CATALOG FITTING]\n"
-        "fitgeometry = general\nnclip = None\n",
+        "_task_name_ = tweakreg\ninput = *flc.fits\n[OBJECT MATCHING]\nminobj = 7\nsearchrad = 2.0\n"
+        "[CATALOG FITTING]\nfitgeometry = general\nnclip = None\n",
     )
     find = _write(tmp_path / "f.cfg", "_task_name_ = imagefindpars\nthreshold = 20.0\ndqbits = ~4096\n")
     loaded = load_align_settings(config, ["searchrad=3"], imagefindcfg=find, keywords={"refxcol": 3})
@@ -181,8 +188,8 @@ def test_every_wrong_parameter_is_told_at_once(tmp_path: Path) -> None:
             keywords={"threshold": 6, "searchrd": 2, "fitgeometry": "affine"},
         )
     text = str(caught.value)
-    for part in ("peakmn (did you mean peakmin", "searchrd (did you mean searchrad", "threshold is given twice",
-                 "fitgeometry = 'affine'", "refimagefindcfg: conv_width = -1"):  # fmt: skip
+    wanted = ["peakmn (did you mean peakmin", "searchrd (did you mean searchrad", "threshold is given twice"]
+    for part in (*wanted, "fitgeometry = 'affine'", "refimagefindcfg: conv_width = -1"):
         assert part in text
     other = _write(tmp_path / "a.cfg", "_task_name_ = astrodrizzle\nbuild = True\n")
     with pytest.raises(ParameterError, match="holds parameters of astrodrizzle, not of tweakreg"):

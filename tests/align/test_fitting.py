@@ -22,14 +22,14 @@ def _rotation(angle_deg: float) -> np.ndarray:
 @pytest.mark.parametrize("radius", [7.79, 20.0, 20.01])
 def test_offset_has_no_bias_whatever_the_radius(radius: float) -> None:
     reference = _positions()
-    offset = find_offset(reference, reference + [3.3, -3.6], radius, 1.0)
+    offset = find_offset(reference, reference + np.array([3.3, -3.6]), radius, 1.0)
     assert offset is not None
     assert offset.xy == pytest.approx((3.3, -3.6), abs=0.1)
 
 
 def test_offset_is_found_when_one_source_in_twenty_matches() -> None:
     reference, image = _positions(1000), _positions(1000, seed=1)
-    image[:50] = reference[:50] + [-6.2, 4.7] + np.random.default_rng(2).normal(0, 0.1, (50, 2))
+    image[:50] = reference[:50] + np.array([-6.2, 4.7]) + np.random.default_rng(2).normal(0, 0.1, (50, 2))
     offset = find_offset(reference, image, 20.0, 1.0)
     assert offset is not None
     assert offset.xy == pytest.approx((-6.2, 4.7), abs=0.2)
