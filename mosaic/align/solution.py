@@ -12,13 +12,13 @@ from typing import Literal
 import numpy as np
 
 from mosaic.align.fitting import IDENTITY, Fit, Offset
+from mosaic.geometry.correction import correct_chip
 from mosaic.geometry.grid import OutputGrid
-from mosaic.geometry.tangent import Matrix2, PairXY, plane_to_sky, sky_to_plane
+from mosaic.geometry.tangent import Matrix2, PairXY, tangent_basis
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.types import DoubleArray
 
 Status = Literal["reference", "aligned", "too_few_sources", "not_enough_matches", "ambiguous", "singular"]
-_STEP_PX = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,24 @@ def corrected_sky(
     return frame.pixel_to_sky(xy[:, 0] + frame.crpix_xy[0] - 1.0, xy[:, 1] + frame.crpix_xy[1] - 1.0)
 
 
+def direction_change(frame: OutputGrid, fit: Fit) -> DoubleArray:
+    """Correction as a homography of directions on the sky, (3, 3).
+
+    In the tangent plane of the frame the correction is linear; its axes turn that into directions.
+    """
+    cd, inverse = np.array(frame.cd), np.linalg.inv(fit.matrix).T
+    plane = np.eye(3)
+    plane[:2, :2] = cd @ inverse @ np.linalg.inv(cd)
+    plane[:2, 2] = -np.deg2rad(cd @ inverse @ fit.offset_xy)
+    axes = tangent_basis(frame.crval_deg)
+    change: DoubleArray = axes @ plane @ axes.T
+    return change
+
+
 def corrected_wcs(wcs: ChipWcs, frame: OutputGrid, fit: Fit) -> tuple[PairXY, Matrix2]:
     """CRVAL and CD of a chip after the correction; CRPIX and distortion stay.
 
-    The correction takes the tangent plane at the old CRVAL to that at the new one. Both planes and the frame
-    are gnomonic, so the map is a homography that a chip cannot tell from its derivative at CRPIX; this is
-    taken by the five-point formula.
+    Through `mosaic.geometry.correction`, as it is written into headers.
 
     Returns
     -------
@@ -83,20 +95,7 @@ def corrected_wcs(wcs: ChipWcs, frame: OutputGrid, fit: Fit) -> tuple[PairXY, Ma
     cd : 2 x 2
         Degrees per pixel.
     """
-    ra, dec = corrected_sky(frame, fit, np.array([wcs.crval_deg[0]]), np.array([wcs.crval_deg[1]]))
-    crval = (float(ra[0]), float(dec[0]))
-    cd = np.array(wcs.cd)
-    steps = np.array([-1.0, -0.5, 0.5, 1.0]) * _STEP_PX
-    offsets = np.concatenate([np.outer(steps, [1.0, 0.0]), np.outer(steps, [0.0, 1.0])])
-    plane = offsets @ cd.T
-    moved = corrected_sky(frame, fit, *plane_to_sky(plane[:, 0], plane[:, 1], wcs.crval_deg))
-    new = sky_to_plane(*moved, crval).T.reshape(2, 4, 2)
-    slopes = (8.0 * (new[:, 2] - new[:, 1]) - (new[:, 3] - new[:, 0])) / (6.0 * _STEP_PX)
-    columns = slopes.T
-    return crval, (
-        (float(columns[0, 0]), float(columns[0, 1])),
-        (float(columns[1, 0]), float(columns[1, 1])),
-    )
+    return correct_chip(wcs.crval_deg, wcs.cd, direction_change(frame, fit))
 
 
 def sky_rms_deg(frame: OutputGrid, fit: Fit) -> PairXY:

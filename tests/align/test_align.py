@@ -88,8 +88,9 @@ def test_headers_tell_the_new_wcs_and_keep_the_old(copies: list[str], tmp_path: 
     assert new["CRPIX1"] == old["CRPIX1"]
     assert new["A_ORDER"] == old["A_ORDER"]
     assert new["CRVAL1"] != old["CRVAL1"]
-    # 0.05 pixels of 0.05 arcsec, within a factor of two.
-    assert 0.0012 < new["RMS_RA"] * 3600 < 0.005
+    # 0.05 pixels of 0.05 arcsec are 2.5 mas, within a factor of two.
+    assert 1.2 < new["RMS_RA"] < 5.0
+    assert new["CRDER1"] * 3.6e6 == pytest.approx(new["RMS_RA"])
     assert reference["WCSNAME"] == "MINE"
     assert "NMATCH" not in reference
 
@@ -116,12 +117,13 @@ def test_wcscorr_and_a_second_update_keep_what_there_was(copies: list[str], tmp_
     _align(copies, tmp_path, updatehdr=True, wcsname="AGAIN", reusename=True)
     with fits.open(copies[1]) as hdul:
         header, table = hdul["SCI", 1].header, hdul["WCSCORR"]
-        assert table.header["TROWS"] == 7
-        assert table.data["WCS_ID"].tolist() == ["IDC_old", *["TWEAK"] * 2, *["AGAIN"] * 4]
-        assert table.data["EXTVER"][1:].tolist() == [1, 2] * 3
-        assert table.data["CRVAL1"][5] == header["CRVAL1"]
-        assert table.data["ORIENTAT"][5] == header["ORIENTAT"]
-        assert table.data["NMatch"][5] == header["NMATCH"]
+        ids = [str(name).strip() for name in table.data["WCS_ID"]]
+        assert ids[0] == "IDC_old"
+        assert {"IDC_old", names, "TWEAK", "AGAIN"} <= set(ids)
+        rows = [i for i, name in enumerate(ids) if name == "AGAIN" and table.data["EXTVER"][i] == 1]
+        assert header["CRVAL1"] in table.data["CRVAL1"][rows]
+        assert header["ORIENTAT"] in table.data["ORIENTAT"][rows]
+        assert header["NMATCH"] in table.data["NMatch"][rows]
     assert {names, "TWEAK", "AGAIN"} <= {header.get(f"WCSNAME{key}") for key in "ABCDEFGH"}
 
 
