@@ -9,7 +9,23 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["astrodrizzle", "buildwcs", "headerlet", "mapreg", "photeq", "pixreplace", "pixtopix", "pixtosky", "resetbits", "runastrodriz", "skytopix", "tweakback", "tweakreg", "updatehdr", "updatenpol"]
+__all__ = [
+    "astrodrizzle",
+    "buildwcs",
+    "headerlet",
+    "mapreg",
+    "photeq",
+    "pixreplace",
+    "pixtopix",
+    "pixtosky",
+    "resetbits",
+    "runastrodriz",
+    "skytopix",
+    "tweakback",
+    "tweakreg",
+    "updatehdr",
+    "updatenpol",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
