@@ -95,7 +95,8 @@ def rejects(case: Case) -> bool:
 def mended_by_default(case: Case) -> dict[int, str]:
     """Rows that defects of the reference make differ from our default settings (class D)."""
     combine_type = str(case.parameters.get("combine_type", "minmed"))
-    hit = rows_hit(MINIMUM_REASON, 11, 12, 13, 14) if rejects(case) and "minmed" in combine_type else {}
+    has_median = case.n_exposures != 1 and "minmed" in combine_type
+    hit = rows_hit(MINIMUM_REASON, 11, 12, 13, 14) if has_median else {}
     return {**hit, **case.mended}
 
 
