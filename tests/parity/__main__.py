@@ -152,7 +152,8 @@ class Comparison:
                 rows = compare_runs(ours[key][0], theirs, kind, case.parameters)
                 if kind == "C":
                     rows = relax(rows, *self._own(case, futures, ours))
-            except (CommandError, MosaicError, FileNotFoundError) as error:
+            except (CommandError, MosaicError, FileNotFoundError, KeyError, ValueError) as error:
+                # A product that lacks what is compared is a failure of its case, not the end of the suite.
                 self._fail(case, kind, error)
                 continue
             rows = excuse(rows, {**case.defects, **(mended_by_default(case) if kind == "D" else {})})
