@@ -83,9 +83,18 @@ def _chips() -> list[Case]:
 
 def _mixed() -> list[Case]:
     scaled = {"final_wcs": True, "final_scale": 0.05, "final_rot": 0.0}
+    merged = rows_hit(
+        "D-3: static masks of two detectors of one shape are merged",
+        5,
+        *range(8, 15),
+        *FINAL_ROWS,
+        21,
+        22,
+        23,
+    )
     return [
-        Case("mixed/acs-uvis", "acs_uvis"),
-        Case("mixed/acs-uvis-scaled", "acs_uvis", scaled),
+        Case("mixed/acs-uvis", "acs_uvis", mended=merged),
+        Case("mixed/acs-uvis-scaled", "acs_uvis", scaled, mended=merged),
         Case(
             "mixed/acs-wfpc2",
             "acs_wfpc2",
@@ -147,6 +156,7 @@ def _instruments() -> list[Case]:
         Case(
             "instruments/wfpc2-real",
             "omega_cen",
+            defects={0: "D-17: asks on the terminal about DGEOFILE"},
             mended=mended,
             note="one WFPC2 exposure of the archive, four chips; its distortion derived by updatewcs",
         ),
