@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from mosaic.exposure.dq import resolve_mask
 from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.reader import read_dq
 from mosaic.exposure.storage import open_fits
 from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
@@ -25,7 +27,8 @@ def write_cleaned(job: Job, names: ProductNames) -> list[Path]:
     """Write copies of the exposures with bad pixels replaced by the blotted median (``driz_cr_corr``).
 
     Replaced are cosmic rays and every pixel with a flag other than ``crbit``, as in DrizzlePac; ``crbit``
-    is set for the cosmic rays of each chip and all other flags are kept. Memory is that of one exposure.
+    is set for the cosmic rays of each chip and all other flags are kept. Flags that lie in another file, as
+    with WFPC2, become DQ extensions of the copy. Memory is that of one exposure.
     """
     settings = job.plan.settings
     if not (settings.driz_cr and settings.driz_cr_corr):
@@ -58,8 +61,7 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
     index = job.chip_index[chip_task(chip)]
     level = blot_level(job.sky[chip.name], addsky=settings.blot_addsky, skyval=settings.blot_skyval)
     sci = hdul[chip.hdu_index].data
-    has_flags = chip.dq is not None and chip.dq.path == chip.sci.path
-    flags = hdul["DQ", chip.file_extver].data if has_flags else None
+    flags = _flags_to_write(chip, hdul)
     for y0 in range(0, chip.shape_yx.ny, MASK_BAND_ROWS):
         band = Window(y0, min(y0 + MASK_BAND_ROWS, chip.shape_yx.ny), 0, chip.shape_yx.nx)
         is_hit = read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", band)
@@ -69,6 +71,18 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
         if flags is not None:
             part = flags[band.slices]
             part[is_hit] = (part[is_hit].astype(np.uint16) | np.uint16(settings.crbit)).astype(part.dtype)
+
+
+def _flags_to_write(chip: Chip, hdul: fits.HDUList) -> NDArray[np.integer] | None:
+    """Flags of a chip in its copy, to be changed there; from another file they are appended to the copy."""
+    if chip.dq is None:
+        return None
+    if chip.dq.path != chip.sci.path:
+        whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+        hdul.append(fits.ImageHDU(read_dq(chip, whole).view(np.int16), name="DQ", ver=chip.file_extver))
+        hdul[0].header["NEXTEND"] = len(hdul) - 1
+    flags: NDArray[np.integer] = hdul["DQ", chip.file_extver].data
+    return flags
 
 
 def _whole_files(exposures: Sequence[Exposure]) -> list[Exposure]:

@@ -86,7 +86,7 @@ def _mixed() -> list[Case]:
     merged = rows_hit(
         "D-3: static masks of two detectors of one shape are merged",
         5,
-        *range(8, 15),
+        *range(7, 15),
         *FINAL_ROWS,
         21,
         22,

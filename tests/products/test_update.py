@@ -85,3 +85,24 @@ def test_updated_copies_carry_the_cosmic_rays_and_the_sky(result: pipeline.Resul
                 assert (
                     abs(after["SCI", extver].header["MDRIZSKY"] - np.median(before["SCI", extver].data)) < 10
                 )
+
+
+def test_cleaned_copies_carry_the_flags_of_another_file(tmp_path: Path) -> None:
+    made = simulate(
+        tmp_path, instrument="wfpc2", exposures=3, chip_shape=(90, 90), n_stars=10, seed=5, workers=1
+    )
+    options = RunOptions.resolve(scheduler="serial", memory=2 << 30)
+    inputs = [str(path) for path in made.files]
+    result = pipeline.drizzle(inputs, str(tmp_path / "m"), options=options, runfile="", driz_cr_corr=True)
+    cleaned = [path for path in result.products if path.name.endswith("_crclean.fits")]
+    assert len(cleaned) == 3
+    for path in cleaned:
+        root = path.name.removesuffix("_crclean.fits")
+        with fits.open(path) as after, fits.open(tmp_path / f"{root.replace('c0m', 'c1m')}.fits") as flags:
+            assert after[0].header["NEXTEND"] == len(after) - 1 == 8
+            for extver in (1, 2, 3, 4):
+                old, new = flags["SDQ", extver].data, after["DQ", extver].data
+                whole = Window(0, old.shape[0], 0, old.shape[1])
+                hits = read_mask(str(result.job_folder), f"cosmic_rays/{root}_{extver}", whole)
+                assert hits.any()
+                np.testing.assert_array_equal(new, np.where(hits, old | 4096, old))
