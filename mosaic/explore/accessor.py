@@ -32,12 +32,13 @@ from mosaic.types import ShapeYX
 PREVIEW_TILES: Final = 6
 """Tiles along the longer side of a preview: enough to keep all cores busy."""
 SMALLEST_PREVIEW_TILE: Final = 16
+COARSE: Final[Mapping[str, object]] = {"final_kernel": "point", "final_err": False, "context": False}
+"""Parameters of the product of a preview: a plain average of what lies in each large pixel."""
 QUICK: Final[Mapping[str, object]] = {
-    **dict.fromkeys(("static", "driz_separate", "median", "blot", "driz_cr", "final_err", "context"), False),
-    "final_kernel": "point",
-    "final_wcs": True,
+    **dict.fromkeys(("static", "driz_separate", "median", "blot", "driz_cr"), False),
+    "resetbits": "0",
 }
-"""Parameters of a preview: a plain average of what lies in each large pixel."""
+"""Further parameters of a preview without rejection: flags of earlier cosmic rays stay."""
 
 
 @xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
@@ -145,27 +146,31 @@ class MosaicAccessor:
             }
         )
 
-    def preview(self, factor: int = 16) -> xr.Dataset:
-        """Open the same field in pixels `factor` times as large, without rejection: a matter of seconds.
+    def preview(self, factor: int = 16, *, reject: bool = False) -> xr.Dataset:
+        """Open the same field in pixels `factor` times as large.
 
         Parameters
         ----------
         factor : int
             Side of a preview pixel in pixels of the mosaic, 2 or more.
+        reject : bool
+            Whether cosmic rays are rejected as in the mosaic: this takes the time of everything before its
+            final drizzle, and saves that time later. Otherwise only what the exposures themselves flag is
+            left out and cosmic rays are merely diluted, within seconds.
 
         Returns
         -------
         xarray.Dataset
-            ``sci`` and ``wht``; cosmic rays are diluted, not removed.
+            ``sci`` and ``wht``.
         """
         if factor < 2:
             raise ParameterError(f"factor={factor} must be 2 or more: a preview is coarser than its mosaic")
         session, grid = self._session, self.grid
         side = max(grid.shape_yx) / factor
         tile = max(SMALLEST_PREVIEW_TILE, math.ceil(side / PREVIEW_TILES))
-        options = session.options.model_copy(update={"tile": tile})
-        changes = {**QUICK, **_frame_of(grid, factor * grid.scale_arcsec)}
-        return dataset_of(sibling(session, changes, shares=False, options=options))
+        options = session.options if reject else session.options.model_copy(update={"tile": tile})
+        changes = {**COARSE, **({} if reject else QUICK), **_frame_of(grid, factor * grid.scale_arcsec)}
+        return dataset_of(sibling(session, changes, shares=reject, options=options))
 
     def scan(self, **values: Sequence[object]) -> list[xr.Dataset]:
         """Open the field of the dataset, as it is cut, once for every combination of final parameters.

@@ -167,7 +167,8 @@ def _share(base: Job, plan: Plan, folder: Path) -> None:
 
 def _before_final(plan: Plan) -> object:
     """All that the phases before the final drizzle depend on."""
-    settings = {name: value for name, value in plan.settings.model_dump().items() if "final_" not in name}
+    values = plan.settings.model_dump().items()
+    settings = {name: value for name, value in values if not name.startswith("final_") and name != "context"}
     inputs = [(exposure.rootname, exposure.fingerprint) for exposure in plan.exposures]
     return settings, inputs, plan.separate.grid, plan.separate.tile
 

@@ -242,6 +242,18 @@ def test_a_preview_has_the_flux_of_the_mosaic(lazy: xr.Dataset) -> None:
         lazy.mosaic.preview(1)
 
 
+def test_a_preview_with_rejection_is_the_mosaic_binned(lazy: xr.Dataset) -> None:
+    # Cosmic rays are gone: what lies above the mosaic's own block means is their light in the quick preview.
+    quick, clean = (lazy.mosaic.preview(4, reject=reject).compute() for reject in (False, True))
+    assert _done(lazy, "cosmic_rays")
+    assert not _done(lazy, "final")
+    sci = lazy["sci"].values
+    ground = 16 * float(np.nanmedian(sci))
+    bright = [np.nanpercentile(preview["sci"].values, 90) - ground for preview in (quick, clean)]
+    assert bright[1] < 0.7 * bright[0]
+    assert abs(np.nanmedian(clean["sci"].values) - ground) < abs(np.nanmedian(quick["sci"].values) - ground)
+
+
 def test_colours_follow_the_filters(lazy: xr.Dataset) -> None:
     cut = lazy.isel(y=slice(40, 120), x=slice(60, 150)).compute()
     faint = cut.assign(sci=cut["sci"] * np.float32(0.2))
