@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -19,9 +17,11 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Str
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from cluster.jobs.guard import COOKIE, Guard, cookie_of
+from cluster.jobs import webpage
+from cluster.jobs.guard import Guard
 from cluster.jobs.metrics import render_metrics
 from cluster.jobs.model import JOB_ID, JobRequest, job_document
+from cluster.jobs.reportpage import REPORT_POLICY, render_report
 from cluster.jobs.schema import parameter_document
 from cluster.jobs.service import (
     InvalidRequestError,
@@ -32,26 +32,12 @@ from cluster.jobs.service import (
 )
 from cluster.jobs.state import ACTIVE, IllegalTransitionError, JobState
 from cluster.jobs.store import ConflictError, Filter, JobNotFoundError, LimitError
-from cluster.jobs.tokens import SESSION_S, Caller, TokenStore
+from cluster.jobs.tokens import Caller, TokenStore
 from mosaic.errors import MosaicError
 
-WEB: Final = Path(__file__).parent / "web"
-STATIC: Final = {
-    "app.js": "text/javascript; charset=utf-8",
-    "api.js": "text/javascript; charset=utf-8",
-    "jobs.js": "text/javascript; charset=utf-8",
-    "job.js": "text/javascript; charset=utf-8",
-    "submit.js": "text/javascript; charset=utf-8",
-    "map.js": "text/javascript; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
-"""Files of the page; nothing else in the folder can be asked for."""
 POLL_S: Final = 0.25
 """Time between two looks for new events of a job that is watched."""
 KEEPALIVE_S: Final = 15.0
-LOGINS_PER_MINUTE: Final = 20
-REPORT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox"
 STATUS_OF: Final[dict[type[MosaicError], int]] = {
     JobNotFoundError: 404,
     RefusedError: 403,
@@ -152,6 +138,7 @@ def submit(
     request: Request,
     response: Response,
     body: JobRequest,
+    *,
     dry_run: Annotated[bool, Query(description="Only say whether the request is valid.")] = False,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128, pattern=r"^[!-~]+$")] = None,
 ) -> dict[str, Any]:
@@ -266,43 +253,7 @@ def report(
     page = Path(str(outcome.get("folder", ""))) / "report" / "report.html"
     if outcome.get("folder") and page.is_file() and not page.is_symlink():
         return FileResponse(page, media_type="text/html", headers=headers)
-    return Response(_report_page(job_id, outcome), media_type="text/html", headers=headers)
-
-
-def _report_page(job_id: str, outcome: dict[str, Any]) -> str:
-    """Plain page of an outcome."""
-
-    def listed(title: str, lines: list[str]) -> str:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
-
-    rows = "".join(
-        f"<tr><td>{html.escape(step)}</td><td class=n>{seconds:.2f}</td><td>{html.escape(note)}</td></tr>"
-        for step, seconds, note in outcome.get("timings", [])
-    )
-    mib = 1 << 20
-    memory = (
-        f"<p>Peak memory {outcome['peak_bytes'] / mib:.0f} MiB, stated before the run "
-        f"{outcome['stated_bytes'] / mib:.0f} MiB.</p>"
-        if "peak_bytes" in outcome
-        else ""
-    )
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
-        "color-scheme:light dark}td{padding:.15rem .8rem .15rem 0}.n{text-align:right;font-variant-numeric:tabular-nums}"
-        "li{overflow-wrap:anywhere}"
-    )
-    table = f"<h2>Time</h2><table><tr><th>Step</th><th>s, all cores</th></tr>{rows}</table>" if rows else ""
-    error = f"<p role=alert>{html.escape(outcome['error'])}</p>" if outcome["error"] else ""
-    body = (
-        error
-        + listed("Products", outcome.get("products", []))
-        + table
-        + memory
-        + listed("Set aside", outcome.get("rejected", []))
-        + listed("Notes", outcome.get("warnings", []))
-    )
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>Job {job_id}</title><style>{style}</style><h1>Job {job_id}</h1>{body}</html>"
+    return Response(render_report(job_id, outcome), media_type="text/html", headers=headers)
 
 
 @router.get(
@@ -318,7 +269,7 @@ async def events(
         int, Query(ge=0, le=2**62, description="Like Last-Event-ID, for the first request.")
     ] = 0,
 ) -> StreamingResponse:
-    """What happens to a job, as server-sent events; goes on after Last-Event-ID, ends when the job has ended."""
+    """What happens to a job, as server-sent events; goes on after Last-Event-ID, ends with the job."""
     service, caller = _service(request), _caller(request)
     await run_in_threadpool(service.get, caller, job_id)
     start = after if last_event_id is None else int(last_event_id)
@@ -334,7 +285,7 @@ async def _stream(request: Request, service: JobService, job_id: str, offset: in
     quiet_s = 0.0
     while not await request.is_disconnected():
         # Asked before the events are read: what was told before the end is then never missed.
-        is_over = service.store.get(job_id).state not in ACTIVE
+        is_over = (await run_in_threadpool(service.store.get, job_id)).state not in ACTIVE
         lines = await run_in_threadpool(folder.events, offset)
         for line in lines:
             offset = line.end
@@ -364,73 +315,6 @@ def metrics(request: Request) -> PlainTextResponse:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/", include_in_schema=False)
-def page(request: Request) -> Response:
-    """The page, or the one to log in on."""
-    is_known = request.state.caller is not None
-    name = "index.html" if is_known else "login.html"
-    return Response(
-        (WEB / name).read_bytes(),
-        status_code=200 if is_known else 401,
-        media_type="text/html",
-        headers={} if is_known else {"content-security-policy": _login_policy()},
-    )
-
-
-def _login_policy() -> str:
-    return "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-
-@router.get("/static/{name}", include_in_schema=False)
-def static(name: str) -> Response:
-    """One file of the page."""
-    kind = STATIC.get(name)
-    if kind is None:
-        raise JobNotFoundError("there is no such file")
-    return Response((WEB / name).read_bytes(), media_type=kind)
-
-
-@router.post("/session", include_in_schema=False)
-async def log_in(request: Request) -> Response:
-    """Exchange a token for a cookie that scripts cannot read and other sites cannot use."""
-    limit: RateLimit = request.app.state.logins
-    limit.take(request.client.host if request.client else "")
-    form = parse_qs((await request.body())[:4096].decode("utf-8", "replace"))
-    tokens: TokenStore = request.app.state.tokens
-    session = await run_in_threadpool(tokens.log_in, form.get("token", [""])[0].strip())
-    if session is None:
-        text = (
-            (WEB / "login.html")
-            .read_text(encoding="utf-8")
-            .replace("<!--problem-->", "This token is not valid.")
-        )
-        return Response(
-            text,
-            status_code=401,
-            media_type="text/html",
-            headers={"content-security-policy": _login_policy()},
-        )
-    answer = Response(status_code=303, headers={"location": "/"})
-    answer.set_cookie(
-        COOKIE,
-        session.secret,
-        max_age=int(SESSION_S),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return answer
-
-
-@router.delete("/session", include_in_schema=False, status_code=204)
-def log_out(request: Request) -> Response:
-    """End the session of a browser."""
-    request.app.state.tokens.log_out(cookie_of(request.headers.get("cookie", "")))
-    answer = Response(status_code=204)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return answer
-
-
 def create_app(service: JobService, tokens: TokenStore) -> Guard:
     """Put the application together; its runner starts and stops with it."""
 
@@ -451,8 +335,9 @@ def create_app(service: JobService, tokens: TokenStore) -> Guard:
     )
     app.state.service = service
     app.state.tokens = tokens
-    app.state.logins = RateLimit(LOGINS_PER_MINUTE / 60.0, LOGINS_PER_MINUTE)
+    app.state.logins = RateLimit(webpage.LOGINS_PER_MINUTE / 60.0, webpage.LOGINS_PER_MINUTE)
     app.include_router(router)
+    app.include_router(webpage.router)
     app.add_exception_handler(MosaicError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     _declare_token(app)
@@ -491,7 +376,8 @@ async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
 def _place(location: tuple[Any, ...]) -> str:
     """Name of the part of a request that is wrong."""
     names = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
-    return ".".join(names[:2])[:100] or "body"
+    # Names that were sent need not be text that can be sent back.
+    return ".".join(names[:2])[:100].encode("utf-8", "replace").decode() or "body"
 
 
 def _version() -> str:

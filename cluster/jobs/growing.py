@@ -1,7 +1,7 @@
 """The preview of a mosaic while it grows: one reduced image, tile by tile, written as PNG now and then.
 
-Covers reading finished tiles of the science plane, block means, and a stretch from what is there so far. Does
-not cover figures of finished mosaics (`mosaic.quality.preview`).
+Covers reading finished tiles of the science plane, block means, and a stretch from what is there so far.
+Does not cover figures of finished mosaics (`mosaic.quality.preview`).
 """
 
 from __future__ import annotations

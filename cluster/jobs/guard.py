@@ -1,8 +1,8 @@
-"""What every request has to pass before anything else looks at it: who asks, how much is sent, from which page.
+"""What every request has to pass first: who asks, how much is sent, from which page.
 
-Covers authentication by token or cookie, protection of cookies against other sites, the size of bodies, and the
-headers that keep browsers from doing what nobody asked for. Written for ASGI directly, so that no route can be added
-that forgets it.
+Covers authentication by token or cookie, protection of cookies against other sites, the size of bodies, and
+the headers that keep browsers from doing what nobody asked for. Written for ASGI directly, so that no route
+can be added that forgets it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
@@ -30,7 +31,8 @@ MOST_BODY_BYTES: Final = 8 << 20
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # Browsers that are told to send no referrer at all send no origin with forms either.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
@@ -41,7 +43,7 @@ POLICY: Final = (
 
 
 class BodyTooLargeError(Exception):
-    """Raised within a request whose body is longer than allowed: the guard answers it."""
+    """Raised within a request whose body is too long; whatever is made of it, the guard answers."""
 
 
 class Guard:
@@ -64,9 +66,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         method, path = scope["method"], scope["path"]
@@ -100,14 +104,14 @@ class Guard:
 
         async def watched(message: Message) -> None:
             nonlocal is_answered
-            is_answered = True
-            await send(message)
+            if n_bytes <= self._most or is_answered:
+                is_answered = True
+                await send(message)
 
-        try:
+        with suppress(BodyTooLargeError):
             await self._app(scope, counted, watched)
-        except BodyTooLargeError:
-            if not is_answered:
-                await _answer(send, 413, f"a body has at most {self._most} bytes")
+        if n_bytes > self._most and not is_answered:
+            await _answer(send, 413, f"a body has at most {self._most} bytes")
 
     def _identify(self, headers: dict[str, str]) -> Caller | None:
         kind, _, token = headers.get("authorization", "").partition(" ")

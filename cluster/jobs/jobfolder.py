@@ -1,13 +1,14 @@
 """The folder of a job on disk: the truth from which everything else can be rebuilt.
 
-``job.json`` (request), ``events.jsonl`` (what happened, one line each, only ever appended to), ``log.txt``,
-``outcome.json`` (how it ended), ``cancel`` (somebody asked it to stop), ``lock`` (held by its process as long as
-that lives), ``process.json`` (which process), ``preview.png``. Does not cover what the lines mean
-(`cluster.jobs.progress`).
+``job.json`` (request), ``events.jsonl`` (what happened, one line each, only ever appended to),
+``log.txt``, ``outcome.json`` (how it ended), ``cancel`` (somebody asked it to stop), ``lock`` (held by
+its process as long as that lives), ``process.json`` (which process), ``preview.png``. Does not cover what
+the lines mean (`cluster.jobs.progress`).
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import psutil
 
 from mosaic.errors import MosaicError, StoreError
 
@@ -57,6 +60,7 @@ class JobFolder:
         """Make the folder and write what was asked for; nobody else may look into it."""
         self.path.mkdir(mode=0o700, parents=True)
         self._write("job.json", document)
+        _flush_folder(self.path.parent)
 
     def read(self) -> dict[str, Any]:
         """What was asked for.
@@ -72,11 +76,21 @@ class JobFolder:
         return document
 
     def append(self, kind: str, **facts: object) -> None:
-        """Add an event. Lines of several processes do not mix: each is one write to the end of the file."""
-        text = json.dumps({"kind": kind, "time": round(time.time(), 3), **facts}) + "\n"
-        handle = os.open(self._events, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        """Add an event. Lines of several processes do not mix: each is one write to the end of the file.
+
+        Raises
+        ------
+        OSError
+            When the disk is full.
+        """
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **facts}).encode() + b"\n"
+        handle = os.open(self._events, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, text.encode())
+            size = os.fstat(handle).st_size
+            if size and not _is_line_start(handle, size):
+                line = b"\n" + line
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._events))
         finally:
             os.close(handle)
 
@@ -115,7 +129,8 @@ class JobFolder:
         """
         with (self.path / "lock").open("a") as handle:
             self._lock(handle.fileno())
-            self._write("process.json", {"pid": os.getpid(), "started": time.time()})
+            process = psutil.Process()
+            self._write("process.json", {"pid": process.pid, "started": process.create_time()})
             yield
 
     def _lock(self, handle: int) -> None:
@@ -145,9 +160,15 @@ class JobFolder:
 
     @property
     def pid(self) -> int | None:
-        """Process that holds the job; None when none does."""
+        """Process that holds the job; None when none does, or the note of an earlier one is still there."""
         document = self._read("process.json") if self.is_held else None
-        return None if document is None else int(document["pid"])
+        if document is None:
+            return None
+        try:
+            started = psutil.Process(int(document["pid"])).create_time()
+        except psutil.Error:
+            return None
+        return int(document["pid"]) if started == document["started"] else None
 
     @property
     def outcome(self) -> dict[str, Any] | None:
@@ -199,6 +220,16 @@ class JobFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path / name)
+        _flush_folder(self.path)
+
+
+def _flush_folder(path: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_line_start(handle: int, offset: int) -> bool:

@@ -23,6 +23,7 @@ MOST_INPUTS: Final = 20_000
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Value = bool | int | float | Annotated[str, StringConstraints(max_length=4096)] | list[float] | None
 
 
@@ -46,13 +47,13 @@ class JobRequest(BaseModel):
     )
 
     inputs: Annotated[list[Path], Field(min_length=1, max_length=MOST_INPUTS)] = Field(
-        description="Files, globs, @lists, directories, association tables or s3:// URLs, all under the roots "
+        description="Files, globs, @lists, directories, association tables or s3:// URLs, under the roots "
         "of the service; relative names are looked for in each root."
     )
     output: Path = Field(
         description="Root of the product names, under an output root; relative: in your own folder there."
     )
-    parameters: Annotated[dict[str, Value], Field(max_length=200)] = Field(
+    parameters: Annotated[dict[Name, Value], Field(max_length=200)] = Field(
         default_factory=dict, description="Parameters by name, as GET /parameters describes them."
     )
     cores: Annotated[int, Field(ge=1, le=4096)] | None = Field(

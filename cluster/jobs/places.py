@@ -77,13 +77,21 @@ class Places:
         roots = self.readable()
         # Relative names belong to the first root that has something under them.
         tried = [Path(name)] if Path(name).is_absolute() else [root / name for root in roots]
-        inside = [path for path in tried if self._is_readable(path)]
-        if not inside:
-            raise ParameterError(f"{_shown(name)} lies outside the folders that may be read; {_REMEDY}")
-        return next((path for path in inside if _stands_for_something(path)), inside[0])
+        inside = []
+        for path in tried:
+            is_readable, is_there = self._is_readable(path), _stands_for_something(path)
+            if is_readable and is_there:
+                return path
+            if is_there:
+                break
+            inside += [path] if is_readable else []
+        else:
+            if inside:
+                return inside[0]
+        raise ParameterError(f"{_shown(name)} lies outside the folders that may be read; {_REMEDY}")
 
     def _is_readable(self, path: Path) -> bool:
-        """Whether a path lies in a root: as written, and with links resolved, each match of a pattern, too."""
+        """Whether a path lies in a root: as written, with links resolved, and all that a pattern matches."""
         if ".." in path.parts:
             return False
         roots = [Path(os.path.realpath(root)) for root in self.readable()]
@@ -173,7 +181,7 @@ def _until_magic(parts: Iterable[str]) -> Iterator[str]:
 
 
 def _stands_for_something(path: Path) -> bool:
-    return path.exists() or bool(glob.glob(str(path)))  # noqa: PTH207  (absolute patterns)
+    return os.path.lexists(path) or bool(glob.glob(str(path)))  # noqa: PTH207  (absolute patterns)
 
 
 def _refuse_odd(name: str) -> None:

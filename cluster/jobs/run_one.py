@@ -1,8 +1,9 @@
 """Run one job in a process of its own: ``python -m cluster.jobs.run_one JOBFOLDER``.
 
-Writes what happens as events of the job folder, the log beside them, and at the end the outcome. A job has
-one process at a time (a lock that goes with the process) and is never run again once it has an outcome. Exit
-codes: 0 an outcome was written, 3 another process has the job, 75 lost on the way (to be continued), 143 stopped.
+Writes what happens as events of the job folder, the log beside them, and at the end the outcome. A job
+has one process at a time (a lock that goes with the process) and is never run again once it has an
+outcome. Exit codes: 0 an outcome was written, 3 another process has the job, 75 lost on the way (to be
+continued), 143 stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import FrameType
@@ -96,7 +97,7 @@ class Recorder:
             rss=record.peak_rss,
         )
         if record.phase == "final":
-            self._preview.add(record.task)
+            self._draw(lambda: self._preview.add(record.task))
 
     def memory(self, used_bytes: int, budget_bytes: int) -> None:
         """Tell of the memory, once a second."""
@@ -115,7 +116,14 @@ class Recorder:
     def end(self, *, ok: bool) -> None:
         """Write the last preview."""
         if ok and self._store.joinpath("mosaic.zarr", "sci").is_dir():
-            self._preview.write()
+            self._draw(self._preview.write)
+
+    def _draw(self, draw: Callable[[], None]) -> None:
+        """Draw the preview; a job does not fail for want of it."""
+        try:
+            draw()
+        except OSError as error:
+            logging.getLogger(LOGGER_NAME).warning("no preview: %s", error)
 
 
 _: type[Observer] = Recorder
@@ -204,6 +212,9 @@ def run_job(folder: JobFolder) -> dict[str, Any]:
         prove_inputs(request["inputs"], places)
         settings = load_settings(None, (), **request["parameters"])
         options = RunOptions.resolve(**request["options"])
+        if _was_begun(folder):
+            # What was there before this job is gone already; what is there now is its own.
+            options = options.model_copy(update={"restart": False})
         report = pipeline.plan(request["inputs"], request["output"], options=options, settings=settings)
         folder.append("plan", **describe_plan(report))
         recorder = Recorder(folder, report)
@@ -215,9 +226,9 @@ def run_job(folder: JobFolder) -> dict[str, Any]:
             for line in format_summary(result):
                 log.info(line)
     except MosaicError as error:
-        if options_are_remote(request) and type(error).__name__ == "ClusterError":
+        if _is_loss(error):
             raise ConnectionError(str(error)) from error
-        logging.getLogger(LOGGER_NAME).error("%s", error)
+        logging.getLogger(LOGGER_NAME).error("%s", error)  # noqa: TRY400  (one line)
         return {"ok": False, "error": str(error), "kind": type(error).__name__}
     except MemoryError:
         return {
@@ -228,9 +239,22 @@ def run_job(folder: JobFolder) -> dict[str, Any]:
     return _describe_result(result)
 
 
-def options_are_remote(request: dict[str, Any]) -> bool:
-    """Whether a scheduler elsewhere does the work."""
-    return RunOptions.resolve(**request["options"]).is_cluster
+def _was_begun(folder: JobFolder) -> bool:
+    """Whether an earlier attempt came as far as to work in the job folder of the mosaic."""
+    offset = 0
+    while lines := folder.events(offset):
+        if any(line.event["kind"] == "begin" for line in lines):
+            return True
+        offset = lines[-1].end
+    return False
+
+
+def _is_loss(error: MosaicError) -> bool:
+    """Whether workers went away: the same run, repeated later, may well succeed."""
+    # Brings Dask along, which jobs on threads of this machine do without.
+    from cluster.connect import ClusterError  # noqa: PLC0415
+
+    return isinstance(error, ClusterError)
 
 
 def _describe_result(result: Result) -> dict[str, Any]:

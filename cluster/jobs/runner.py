@@ -1,8 +1,8 @@
 """Starts, watches, stops and takes over the processes of jobs.
 
-One thread turns the wheel. Everything it needs is in the store and the job folders, so that another service can take
-over at any time: processes that live are adopted, jobs whose process died are continued from their ledger. Does not
-cover what users may ask for (`cluster.jobs.service`).
+One thread turns the wheel. Everything it needs is in the store and the job folders, so that another
+service can take over at any time: processes that live are adopted, jobs whose process died are continued
+from their ledger. Does not cover what users may ask for (`cluster.jobs.service`).
 """
 
 from __future__ import annotations
@@ -112,6 +112,10 @@ class Runner:
 
     def start(self) -> None:
         """Take over what an earlier service left, and begin."""
+        for job in (*self._store.queue(), *self._store.in_process()):
+            # Somebody asked it to stop, and the service died before it was in the list.
+            if job.state is not JobState.CANCELLING and self._store.folder_of(job.id).is_cancelled:
+                self._store.apply(job.id, JobEvent.CANCEL)
         for job in self._store.in_process():
             folder = self._store.folder_of(job.id)
             LOG.info("job %s: %s", job.id, "adopted" if folder.is_held else "its process is gone")

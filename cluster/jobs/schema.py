@@ -59,5 +59,6 @@ def _kind(annotation: Any) -> tuple[str, list[str], bool]:  # noqa: ANN401  (typ
         is_optional = len(parts) < len(get_args(annotation))
         kinds = [_kind(part) for part in parts]
         # A choice or a number, such as a weight scale, is written as text.
-        return ("text" if len(kinds) > 1 else kinds[0][0]), sum((kind[1] for kind in kinds), []), is_optional
+        choices = [choice for kind in kinds for choice in kind[1]]
+        return ("text" if len(kinds) > 1 else kinds[0][0]), choices, is_optional
     return _KINDS.get(annotation, "text"), [], False

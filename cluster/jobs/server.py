@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -21,6 +21,7 @@ from mosaic.errors import MosaicError
 
 GRACE_S: Final = 3
 """How long open connections, such as those that watch a job, may take to end."""
+MOST_HEADER_BYTES: Final = 64 << 10
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -53,11 +54,19 @@ def hold_state(state: Path) -> Iterator[None]:
         yield
 
 
-def build_app(config: ServiceConfig) -> Guard:
-    """Make the application of a configuration, its state folder being held."""
-    store = JobStore(config.state)
-    service = JobService(config, store, Runner(store, config.capacity))
-    return create_app(service, tokens_of(config.state))
+def front_config(app: Guard, **settings: Any) -> uvicorn.Config:  # noqa: ANN401  (passed on)
+    """How the application is served: plain HTTP/1.1 of limited headers, and nothing told of the server."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        **settings,
+    )
 
 
 def serve(
@@ -83,15 +92,12 @@ def serve(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
     )
     with hold_state(config.state):
-        uvicorn.run(
-            build_app(config),
-            host=host,
-            port=port,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            h11_max_incomplete_event_size=64 << 10,
-        )
+        store = JobStore(config.state)
+        service = JobService(config, store, Runner(store, config.capacity))
+        app = create_app(service, tokens_of(config.state))
+        try:
+            uvicorn.Server(
+                front_config(app, host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
+            ).run()
+        finally:
+            store.close()

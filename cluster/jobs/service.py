@@ -1,15 +1,17 @@
 """What users may ask of the job service, and what they may not: submit, look, cancel, retry.
 
-Covers roles, places, limits and the resolution of a request into what a job process runs. Knows nothing of HTTP.
+Covers roles, places, limits and the resolution of a request into what a job process runs. Knows nothing
+of HTTP.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cluster.jobs.model import (
     Grant,
@@ -27,6 +29,9 @@ from cluster.jobs.store import Filter, JobNotFoundError, JobStore, Submission
 from cluster.jobs.tokens import Caller
 from mosaic.errors import MosaicError, ParameterError
 from mosaic.settings import Settings
+
+MOST_USERS: Final = 10_000
+"""Users whose requests are counted at a time."""
 
 
 class RefusedError(MosaicError):
@@ -115,6 +120,7 @@ class RateLimit:
     burst: int
     clock: Callable[[], float] = time.monotonic
     _levels: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, user: str) -> None:
         """Count one request.
@@ -124,14 +130,15 @@ class RateLimit:
         TooManyRequestsError
             When there were too many.
         """
-        now = self.clock()
-        level, then = self._levels.get(user, (float(self.burst), now))
-        level = min(float(self.burst), level + (now - then) * self.rate)
-        if level < 1.0:
-            raise TooManyRequestsError((1.0 - level) / self.rate)
-        if len(self._levels) > 10_000:
-            self._levels.clear()
-        self._levels[user] = (level - 1.0, now)
+        with self._lock:
+            now = self.clock()
+            level, then = self._levels.get(user, (float(self.burst), now))
+            level = min(float(self.burst), level + (now - then) * self.rate)
+            if level < 1.0:
+                raise TooManyRequestsError((1.0 - level) / self.rate)
+            if len(self._levels) > MOST_USERS:
+                self._levels.clear()
+            self._levels[user] = (level - 1.0, now)
 
 
 class JobService:

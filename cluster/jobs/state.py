@@ -39,7 +39,7 @@ class JobEvent(StrEnum):
 
 
 class IllegalTransitionError(MosaicError):
-    """Raised when an event makes no sense in the state of a job: look at the job and ask for something else."""
+    """Raised when an event makes no sense in the state of a job: look at it and ask for something else."""
 
 
 TRANSITIONS: Final[Mapping[tuple[JobState, JobEvent], JobState]] = MappingProxyType(

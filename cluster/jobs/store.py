@@ -1,7 +1,8 @@
 """The list of jobs: an index on SQLite over the job folders, from which it can be rebuilt.
 
-Covers states, the queue, limits per user, and submissions that are sent twice. One process writes at a time, under
-a lock of its own; every change is one transaction. Does not cover events and logs (`cluster.jobs.jobfolder`).
+Covers states, the queue, limits per user, and submissions that are sent twice. One process writes at a
+time, under a lock of its own; every change is one transaction. Does not cover events and logs
+(`cluster.jobs.jobfolder`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +27,8 @@ from mosaic.errors import MosaicError, StoreError
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, state TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+  owner TEXT NOT NULL, state TEXT NOT NULL,
   priority INTEGER NOT NULL, output TEXT NOT NULL, created_s REAL NOT NULL, cores INTEGER NOT NULL,
   memory_bytes INTEGER NOT NULL, reserved_bytes INTEGER NOT NULL, started_s REAL, ended_s REAL,
   attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
@@ -36,8 +39,8 @@ CREATE INDEX IF NOT EXISTS by_state ON jobs (state, priority DESC, seq);
 CREATE INDEX IF NOT EXISTS by_owner ON jobs (owner, seq DESC);
 """
 _COLUMNS: Final = (
-    "id, seq, owner, state, priority, output, created_s, cores, memory_bytes, reserved_bytes, started_s, ended_s, "
-    "attempts, losses, error, done"
+    "id, seq, owner, state, priority, output, created_s, cores, memory_bytes, reserved_bytes, started_s, "
+    "ended_s, attempts, losses, error, done"
 )
 _CHANGEABLE: Final = frozenset(field.name for field in fields(Job)) - {"id", "seq", "owner", "state", "grant"}
 
@@ -91,7 +94,7 @@ class JobStore:
 
     Notes
     -----
-    When the file is absent it is made from the job folders.
+    Folders of jobs that the file does not know, all of them when it is absent, are taken into the list.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
@@ -100,13 +103,11 @@ class JobStore:
         self._lock = threading.RLock()
         (folder / "jobs").mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / "jobs.sqlite"
-        is_new = not path.exists()
         path.touch(mode=0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10.0)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript(_SCHEMA)
-        if is_new:
-            self.rebuild()
+        self.adopt()
 
     def close(self) -> None:
         """Close the file."""
@@ -140,7 +141,8 @@ class JobStore:
             When the user has as many active jobs as allowed.
         """
         body = _hash(submission.document.get("request"))
-        with self._transaction():
+        identity = secrets.token_hex(8)
+        with _removed_on_error(self.folder_of(identity).path), self._transaction():
             known = self._find_key(submission.owner, submission.key)
             if known is not None:
                 job, known_body = known
@@ -148,7 +150,6 @@ class JobStore:
                     raise ConflictError(f"another request came under this idempotency key: job {job.id}")
                 return job, False
             self._require_room(submission, most_active)
-            identity = secrets.token_hex(8)
             now = self._clock()
             # The folder first: a row without a folder would be a job that nobody can run.
             document = {
@@ -246,9 +247,10 @@ class JobStore:
                 self.folder_of(job).cancel()
             self._update(job, {"state": str(state), **changes})
             after = self.get(job)
-        self.folder_of(job).append(
-            "state", state=str(after.state), error=after.error, attempts=after.attempts
-        )
+            # Before the change is seen: whoever sees that a job has ended has then all its events.
+            self.folder_of(job).append(
+                "state", state=str(after.state), error=after.error, attempts=after.attempts
+            )
         return after
 
     def note(self, job: str, **changes: object) -> None:
@@ -258,24 +260,28 @@ class JobStore:
         with self._transaction():
             self._update(job, changes)
 
-    def rebuild(self) -> int:
-        """Make the list anew from the job folders; what is known only here (losses) begins at zero.
+    def adopt(self) -> int:
+        """Take jobs into the list whose folders it does not know; what is known only here begins at zero.
+
+        A submission that was interrupted before it was answered is one of them: sent again under the same key
+        it is then the same job.
 
         Returns
         -------
         int
             Jobs found.
         """
+        with self._lock:
+            known = {row[0] for row in self._database.execute("SELECT id FROM jobs")}
         found = []
         for path in (self.folder / "jobs").iterdir():
-            if is_job_id(path.name):
+            if is_job_id(path.name) and path.name not in known:
                 try:
                     found.append(JobFolder(path).read())
                 except StoreError:
                     # A submission that was interrupted before anybody was told that it exists.
                     continue
         with self._transaction():
-            self._database.execute("DELETE FROM jobs")
             for document in sorted(found, key=lambda entry: (entry["created"], entry["id"])):
                 folder = self.folder_of(document["id"])
                 state, error = _state_on_disk(folder)
@@ -317,8 +323,8 @@ class JobStore:
 
     def _insert(self, document: Mapping[str, Any], state: JobState) -> None:
         self._database.execute(
-            "INSERT INTO jobs (id, owner, state, priority, output, created_s, cores, memory_bytes, reserved_bytes, "
-            "idempotency_key, body_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (id, owner, state, priority, output, created_s, cores, memory_bytes, "
+            "reserved_bytes, idempotency_key, body_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(document[name] for name in ("id", "owner")),
                 str(state),
@@ -340,12 +346,24 @@ class JobStore:
     def _transaction(self) -> Iterator[None]:
         with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
-            try:
+            with ExitStack() as stack:
+                stack.callback(self._roll_back)
                 yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+                self._database.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        """Undo what was not committed, a commit that failed included."""
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Remove a folder that nobody will be told of."""
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield
+        stack.pop_all()
 
 
 def _state_on_disk(folder: JobFolder) -> tuple[JobState, str]:

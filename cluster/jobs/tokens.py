@@ -1,7 +1,7 @@
 """Who may use the service: tokens, kept as hashes only, and sessions of browsers.
 
-A token is 256 random bits, so that a plain SHA-256 of it cannot be guessed back; no password is ever kept. Does
-not cover what a role may do (`cluster.jobs.service`).
+A token is 256 random bits, so that a plain SHA-256 of it cannot be guessed back; no password is ever
+kept. Does not cover what a role may do (`cluster.jobs.service`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS tokens (
   created_s REAL NOT NULL, expires_s REAL, revoked_s REAL
 );
 CREATE TABLE IF NOT EXISTS sessions (
-  hash TEXT PRIMARY KEY, token TEXT NOT NULL REFERENCES tokens(id), csrf TEXT NOT NULL, expires_s REAL NOT NULL
+  hash TEXT PRIMARY KEY, token TEXT NOT NULL REFERENCES tokens(id), csrf TEXT NOT NULL,
+  expires_s REAL NOT NULL
 );
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import secrets
 from pathlib import Path
@@ -33,7 +33,6 @@ JobId: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the document of the service.")]
 SERVER = "http://localhost:8765"
-_LIVE = frozenset({"queued", "running", "cancelling"})
 
 
 def submit_command(
@@ -295,4 +294,4 @@ def _describe(document: dict[str, Any]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

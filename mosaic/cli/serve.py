@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -77,7 +77,7 @@ def serve_command(
             raise MosaicError(problem) from error
         options = RunOptions.resolve(cores=cores, memory=memory, scheduler=scheduler)
         config = ServiceConfig(
-            state=state.expanduser(),
+            state=state.expanduser().resolve(),
             input_roots=tuple(path.expanduser().resolve() for path in input_root or ()),
             output_roots=tuple(path.expanduser().resolve() for path in output_root),
             capacity=Capacity(options.cores, options.memory, jobs, jobs_per_user),
@@ -155,4 +155,4 @@ def revoke_command(
 
 
 def _date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M")
