@@ -83,6 +83,10 @@ class PlanMismatchError(MosaicError):
     """Raised when a job folder belongs to other inputs or parameters than those given."""
 
 
+class RunCancelledError(MosaicError):
+    """Raised when a run was asked to stop: what is finished is kept, the same command continues."""
+
+
 class CatalogError(MosaicError, ValueError):
     """Raised when a catalogue of sources is absent, unreadable or empty after its limits."""
 

@@ -15,6 +15,7 @@ from mosaic.exposure.model import Exposure
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget
+from mosaic.graph.cancel import CancelToken, admit
 from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
 from mosaic.graph.folder import lock_folder, open_folder
 from mosaic.graph.job import Job, forget_job_state
@@ -141,6 +142,7 @@ def drizzle(
     observer: Observer | None = None,
     settings: Settings | None = None,
     remap: Remap | None = None,
+    cancel: CancelToken | None = None,
     **parameters: object,
 ) -> Result:
     """Combine exposures into a mosaic: AstroDrizzle's steps, in parallel, within a memory budget.
@@ -159,6 +161,8 @@ def drizzle(
         Checked parameters; else `parameters` are used.
     remap : callable, optional
         Replaces the coordinate maps of the exposures, the frames being made from their own.
+    cancel : CancelToken, optional
+        Stops the run from another thread; the same call continues it.
     **parameters
         Parameters by DrizzlePac's names.
 
@@ -173,11 +177,14 @@ def drizzle(
         For an unknown parameter or an impossible value.
     ExposureError
         For an exposure that cannot be used, unless ``options.on_error`` is "skip".
+    RunCancelledError
+        When `cancel` was used.
     BudgetError, OutputError, PlanMismatchError, StoreError
         As their names say.
     """
     options = options or RunOptions()
     observer = observer or SilentObserver()
+    cancel = cancel or CancelToken()
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
     bound_allocator()
@@ -187,7 +194,8 @@ def drizzle(
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
             observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            return _drizzle_catalogue(read, options, observer, start, remap)
+            cancel.raise_if_cancelled()
+            return _drizzle_catalogue(read, _Run(options, observer, cancel, start), remap)
         except ExposureError as error:
             remaining = read.without(error)
             if options.on_error == "stop" or remaining is None:
@@ -197,10 +205,19 @@ def drizzle(
             options = options.model_copy(update={"restart": True})
 
 
-def _drizzle_catalogue(
-    read: Inputs, options: RunOptions, observer: Observer, start: float, remap: Remap | None
-) -> Result:
-    catalogue = read.catalogue
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How a run is carried out, and who is told."""
+
+    options: RunOptions
+    observer: Observer
+    cancel: CancelToken
+    start: float
+    """When it began, by `time.perf_counter`."""
+
+
+def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
+    catalogue, options, observer = read.catalogue, run.options, run.observer
     names, made, notes = _make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
@@ -214,19 +231,20 @@ def _drizzle_catalogue(
         done = finished_tasks(job, tasks)
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
-        clock.add("Initialization", time.perf_counter() - start)
-        with _open_backend(options, budget, job) as backend:
-            driver = Driver(job, backend, budget.limits, clock)
-            driver.run(tasks, done)
-        finishing = time.perf_counter()
-        forget_job_state()
-        products = export_products(job, names, budget.n_exports) if made.settings.driz_combine else []
-        if not made.settings.clean:
-            products += export_intermediates(job, names)
-        products += write_cleaned(job, names)
-        products += update_inputs(job, names)
+        clock.add("Initialization", time.perf_counter() - run.start)
+        try:
+            with _open_backend(options, budget, job) as backend:
+                driver = Driver(job, backend, budget.limits, clock, run.cancel)
+                driver.run(tasks, done)
+            finishing = time.perf_counter()
+            forget_job_state()
+            products = _export(job, names, budget)
+            run.cancel.raise_if_cancelled()
+            products += update_inputs(job, names)
+        finally:
+            admit(job.store)
         clock.add("Export", time.perf_counter() - finishing)
-    clock.add("Total", time.perf_counter() - start)
+    clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
         shutil.rmtree(job.folder)
@@ -290,6 +308,14 @@ def _make_plan(
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
     made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
     return names, made, [*quirks, *notes, *unit.notes]
+
+
+def _export(job: Job, names: ProductNames, budget: Budget) -> list[Path]:
+    """Write all files but the inputs; a run that is cancelled stops between two rows of tiles."""
+    products = export_products(job, names, budget.n_exports) if job.plan.settings.driz_combine else []
+    if not job.plan.settings.clean:
+        products += export_intermediates(job, names)
+    return products + write_cleaned(job, names)
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:

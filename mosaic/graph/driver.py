@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
-from mosaic.errors import PixelError, StoreError
+from mosaic.errors import RunCancelledError, PixelError, StoreError
+from mosaic.graph.cancel import CancelToken, admit, withdraw
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
 from mosaic.graph.ledger import WHOLE_JOB
 from mosaic.graph.plan import BLOT_MARGIN, Plan
@@ -59,8 +61,14 @@ class Backend(Protocol):
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
         """Start a task."""
 
-    def next_done(self) -> TaskRecord:
-        """Wait for a task to finish; its error is raised here."""
+    def next_done(self) -> TaskRecord | None:
+        """Wait for a task to finish; its error is raised here. None: `wake` was called."""
+
+    def wake(self) -> None:
+        """Make `next_done` return; may be called from any thread."""
+
+    def withdraw(self, store: str) -> None:
+        """Stop what runs for a job folder, and start nothing more."""
 
 
 class SerialBackend:
@@ -81,6 +89,14 @@ class SerialBackend:
         function, arguments = self._waiting.popleft()
         return function(*arguments)
 
+    def wake(self) -> None:
+        """Nothing waits: the task itself asks whether it is to stop."""
+
+    def withdraw(self, store: str) -> None:
+        """Forget what was not run."""
+        del store
+        self._waiting.clear()
+
 
 class ThreadBackend:
     """Runs tasks in threads of this process: the kernels leave the interpreter free.
@@ -93,7 +109,7 @@ class ThreadBackend:
 
     def __init__(self, n_threads: int) -> None:
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="mosaic")
-        self._done: SimpleQueue[Future[TaskRecord]] = SimpleQueue()
+        self._done: SimpleQueue[Future[TaskRecord] | None] = SimpleQueue()
         self.capacity = n_threads
 
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
@@ -101,9 +117,19 @@ class ThreadBackend:
         del key
         self._pool.submit(function, *arguments).add_done_callback(self._done.put)
 
-    def next_done(self) -> TaskRecord:
+    def next_done(self) -> TaskRecord | None:
         """Wait for any task."""
-        return self._done.get().result()
+        future = self._done.get()
+        return None if future is None else future.result()
+
+    def wake(self) -> None:
+        """Make `next_done` return."""
+        self._done.put(None)
+
+    def withdraw(self, store: str) -> None:
+        """Drop what has not started and wait for the rest, which ends at its next strip."""
+        del store
+        self.close()
 
     def close(self) -> None:
         """Drop what has not started and wait for the rest."""
@@ -225,13 +251,23 @@ class Driver:
         Memory of each task.
     observer : Observer
         Told of every finished task.
+    cancel : CancelToken, optional
+        Asked before every task and while tasks are waited for.
     """
 
-    def __init__(self, job: Job, backend: Backend, limits: TaskLimits, observer: Observer) -> None:
+    def __init__(
+        self,
+        job: Job,
+        backend: Backend,
+        limits: TaskLimits,
+        observer: Observer,
+        cancel: CancelToken | None = None,
+    ) -> None:
         self._job = job
         self._backend = backend
         self._limits = limits
         self._observer = observer
+        self._cancel = cancel or CancelToken()
         self.warnings: list[str] = []
         """What the user should know, once the run is over."""
 
@@ -240,9 +276,21 @@ class Driver:
 
         Raises
         ------
+        RunCancelledError
+            When the run was asked to stop; nothing works for it any longer then.
         MosaicError
             The first error of any task.
         """
+        store = self._job.store
+        admit(store)
+        self._cancel.on_cancel(partial(_stop_tasks, store, self._backend))
+        try:
+            self._run(tasks, done)
+        except RunCancelledError:
+            self._backend.withdraw(store)
+            raise
+
+    def _run(self, tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> None:
         self._run_phases(tasks, ("static", "static_mask", "sky", "sky_overlaps"), done)
         summarise_static(self._job)
         self._solve_sky()
@@ -257,6 +305,7 @@ class Driver:
         queue = _ReadyQueue(waiting, done)
         in_flight = 0
         while queue.n_waiting or in_flight:
+            self._cancel.raise_if_cancelled()
             while in_flight < self._backend.capacity and (task := queue.pop()) is not None:
                 arguments = (self._job.store, self._job.plan.digest, task.phase, task.name, self._limits)
                 self._backend.submit(task.key, run_task, arguments)
@@ -264,6 +313,8 @@ class Driver:
             if in_flight == 0:
                 raise StoreError(f"{queue.n_waiting} tasks wait for tasks that nobody planned; report this")
             record = self._backend.next_done()
+            if record is None:
+                continue
             in_flight -= 1
             done.add((record.phase, record.task))
             queue.finish((record.phase, record.task))
@@ -286,6 +337,12 @@ class Driver:
                 parts[exposure].append(part)
         means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
         job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
+
+
+def _stop_tasks(store: str, backend: Backend) -> None:
+    """Stop the tasks of this process and wake the driver, which stops those of others."""
+    withdraw(store)
+    backend.wake()
 
 
 def summarise_static(job: Job) -> None:

@@ -17,6 +17,7 @@ import psutil
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.reader import read_science
+from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.drops import final_drops, separate_drops
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
 from mosaic.graph.outcome import Outcome, whole_window
@@ -60,6 +61,7 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     MosaicError
         With the exposure, chip or tile in its text.
     """
+    raise_if_withdrawn(folder)
     job = open_job(folder, digest)
     start = time.perf_counter()
     if ROW_CACHE.max_bytes != limits.row_cache_bytes:
@@ -145,11 +147,13 @@ def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: Task
         return
     rows = max(1, limits.band_pixels // max(1, window.x1 - window.x0))
     for y0 in range(window.y0, window.y1, rows):
+        raise_if_withdrawn(job.store)
         yield Window(y0, min(y0 + rows, window.y1), window.x0, window.x1)
 
 
-def _strips(target: Window, rows: int) -> Iterator[Window]:
+def _strips(job: Job, target: Window, rows: int) -> Iterator[Window]:
     for y0 in range(target.y0, target.y1, rows):
+        raise_if_withdrawn(job.store)
         yield Window(y0, min(y0 + rows, target.y1), target.x0, target.x1)
 
 
@@ -182,7 +186,7 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
                 drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32),
                 job.weight_unit(exposure),
             )
-            for strip in _strips(target, rows)
+            for strip in _strips(job, target, rows)
         ]
         outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
     return outcome
@@ -205,7 +209,7 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     result = np.empty(target.shape_yx, dtype=np.float32)
     held = STACK_CACHE.take((job.plan.digest, task))
     rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
-    for strip in _strips(target, rows):
+    for strip in _strips(job, target, rows):
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
@@ -288,7 +292,7 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
-    for band in _strips(whole_window(chip), MASK_BAND_ROWS):
+    for band in _strips(job, whole_window(chip), MASK_BAND_ROWS):
         grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
