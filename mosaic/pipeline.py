@@ -5,18 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.model import Exposure
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
-from mosaic.graph.budget import Budget, choose_tile, plan_budget
-from mosaic.graph.cancel import CancelToken, admit
-from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
+from mosaic.graph.budget import Budget, choose_tile, plan_budget, plan_cluster_budget
+from mosaic.graph.cancel import CancelToken, release
+from mosaic.graph.driver import (
+    Backend,
+    Driver,
+    SerialBackend,
+    ThreadBackend,
+    finished_tasks,
+    plan_tasks,
+    widest_phase,
+)
 from mosaic.graph.folder import lock_folder, open_folder
 from mosaic.graph.job import Job, forget_job_state
 from mosaic.graph.memory import MemoryWatch, bound_allocator
@@ -31,6 +40,9 @@ from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
 from mosaic.provenance import format_toml, parameters_path, write_parameter_file
 from mosaic.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.connect import Workers
 
 Remap = Callable[[Sequence[Exposure], RunGrids], Sequence[Exposure]]
 """Replaces the coordinate maps of exposures, given both output frames."""
@@ -131,7 +143,8 @@ def plan(
     settings = settings or load_settings(None, (), **parameters)
     read = read_inputs(inputs, output, settings, options, is_run=False)
     names, made, _notes = _make_plan(read, options)
-    return PlanReport(made, _budget(made, options), names, read.catalogue.rejected)
+    with _open_workers(options) as workers:
+        return PlanReport(made, _budget(made, options, workers), names, read.catalogue.rejected)
 
 
 def drizzle(
@@ -189,20 +202,27 @@ def drizzle(
     start = time.perf_counter()
     bound_allocator()
     _ready_kernels(settings, options, observer)
-    read = read_inputs(inputs, output, settings, options)
+    with _open_workers(options) as workers:
+        run = _Run(options, observer, cancel, start, workers)
+        return _drizzle_inputs(read_inputs(inputs, output, settings, options), run, remap)
+
+
+def _drizzle_inputs(read: Inputs, run: _Run, remap: Remap | None) -> Result:
+    """Drizzle what can be drizzled, setting exposures aside one by one where that is asked for."""
+    options, observer = run.options, run.observer
     while True:
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
             observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            cancel.raise_if_cancelled()
-            return _drizzle_catalogue(read, _Run(options, observer, cancel, start), remap)
+            run.cancel.raise_if_cancelled()
+            return _drizzle_catalogue(read, run, remap)
         except ExposureError as error:
             remaining = read.without(error)
             if options.on_error == "stop" or remaining is None:
                 raise
             observer.message("WARNING", f"set aside: {error}")
             read = remaining
-            options = options.model_copy(update={"restart": True})
+            run = replace(run, options=options.model_copy(update={"restart": True}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +234,8 @@ class _Run:
     cancel: CancelToken
     start: float
     """When it began, by `time.perf_counter`."""
+    workers: Workers | None
+    """Workers of a cluster; None: those of this machine."""
 
 
 def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
@@ -221,7 +243,7 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
     names, made, notes = _make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
-    budget = _budget(made, options)
+    budget = _budget(made, options, run.workers)
     clock = _StepClock(observer)
     with lock_folder(_job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
         job = open_folder(_job_folder(names), made, restart=options.restart)
@@ -233,7 +255,7 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - run.start)
         try:
-            with _open_backend(options, budget, job) as backend:
+            with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
                 driver = Driver(job, backend, budget.limits, clock, run.cancel)
                 driver.run(tasks, done)
             finishing = time.perf_counter()
@@ -242,7 +264,7 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
             run.cancel.raise_if_cancelled()
             products += update_inputs(job, names)
         finally:
-            admit(job.store)
+            release(job.store)
         clock.add("Export", time.perf_counter() - finishing)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
@@ -330,12 +352,20 @@ def _write_parameters(job: Job, names: ProductNames, settings: Settings, options
     write_parameter_file(path, text)
 
 
-def _budget(made: Plan, options: RunOptions) -> Budget:
+def _budget(made: Plan, options: RunOptions, workers: Workers | None) -> Budget:
+    if workers is not None:
+        smallest = workers.smallest()
+        return plan_cluster_budget(
+            made,
+            driver_bytes=options.memory,
+            worker_bytes=smallest.memory_bytes,
+            threads=smallest.n_threads,
+        )
     return plan_budget(
         made,
         granted_bytes=options.memory,
         cores=options.cores,
-        separate_processes=options.scheduler not in {"threads", "serial"},
+        separate_processes=options.scheduler == "processes",
     )
 
 
@@ -364,7 +394,21 @@ def _ready_kernels(settings: Settings, options: RunOptions, observer: Observer) 
 
 
 @contextmanager
-def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Backend]:
+def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
+    """Workers of the cluster that was asked for; none when this machine does the work."""
+    if not options.is_cluster:
+        yield None
+        return
+    from cluster.connect import open_workers  # noqa: PLC0415
+    from cluster.spec import ClusterSpec  # noqa: PLC0415
+
+    with open_workers(ClusterSpec.from_options(options)) as workers:
+        yield workers
+
+
+@contextmanager
+def _open_backend(run: _Run, budget: Budget, job: Job, n_tasks: int) -> Iterator[Backend]:
+    options = run.options
     if options.scheduler == "serial":
         yield SerialBackend()
         return
@@ -372,10 +416,14 @@ def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Bac
         with closing(ThreadBackend(budget.n_parallel)) as threads:
             yield threads
         return
-    from cluster.connect import open_client  # noqa: PLC0415
+    from cluster.connect import open_workers  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
     from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
 
-    granted = options.model_copy(update={"cores": budget.n_parallel})
-    with open_client(ClusterSpec.from_options(granted)) as client:
-        yield DaskBackend(client, job.plan.digest)
+    with ExitStack() as stack:
+        workers = run.workers
+        if workers is None:
+            granted = options.model_copy(update={"cores": budget.n_parallel})
+            workers = stack.enter_context(open_workers(ClusterSpec.from_options(granted)))
+        workers.scale(n_tasks)
+        yield stack.enter_context(closing(DaskBackend(workers, job.plan.identity, run.observer)))

@@ -16,7 +16,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 MAX_FUNCTION_LINES = 80
 MAX_FILE_LINES = 500
 
-BASE = {"mosaic.errors", "mosaic.types"}
+BASE = {"mosaic.errors", "mosaic.types", "mosaic.retries"}
 PARAMETERS = {
     *("mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"),
     *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
@@ -26,6 +26,7 @@ OUTPUT = {"mosaic.headers", "mosaic.products", "mosaic.solutions"}
 MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.errors": set(),
     "mosaic.types": set(),
+    "mosaic.retries": set(),
     "mosaic.values": BASE,
     "mosaic.configfile": BASE,
     "mosaic.settings": BASE | {"mosaic.values"},
@@ -67,11 +68,16 @@ MAY_IMPORT: dict[str, set[str]] = {
 COMPOSITION_ROOTS = {"mosaic", "mosaic.cli"}
 THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "numba": {"mosaic.kernels"},
+    "dask_jobqueue": {"cluster"},
+    "dask_kubernetes": {"cluster"},
     "dask": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "distributed": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "typer": {"mosaic.cli"},
     "rich": {"mosaic.cli"},
-    "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"},
+    "pydantic": {
+        *("mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"),
+        "cluster",
+    },
     "scipy": {"mosaic.align"},
     "matplotlib": {"mosaic.quality", "mosaic.align"},
     "stwcs": {"mosaic.headers"},

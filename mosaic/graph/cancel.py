@@ -53,26 +53,31 @@ class CancelToken:
             raise RunCancelledError("the run was cancelled; the same command continues it")
 
 
-_withdrawn: set[str] = set()
+_admitted: dict[str, str] = {}
+
+
+def admit(store: str, identity: str) -> None:
+    """Let tasks of one job alone work for a job folder in this process, and none of those before it."""
+    _admitted[store] = identity
 
 
 def withdraw(store: str) -> None:
     """Let no task of this process work for a job folder any longer."""
-    _withdrawn.add(store)
+    _admitted[store] = ""
 
 
-def admit(store: str) -> None:
-    """Let tasks of this process work for a job folder (again)."""
-    _withdrawn.discard(store)
+def release(store: str) -> None:
+    """Let any task of this process work for a job folder, once no run holds it."""
+    _admitted.pop(store, None)
 
 
-def raise_if_withdrawn(store: str) -> None:
-    """Leave a task whose run was cancelled.
+def raise_if_withdrawn(store: str, identity: str) -> None:
+    """Leave a task whose run was cancelled or replaced.
 
     Raises
     ------
     RunCancelledError
         When it was.
     """
-    if store in _withdrawn:
+    if _admitted.get(store, identity) != identity:
         raise RunCancelledError(f"the run in {store} was cancelled; the same command continues it")

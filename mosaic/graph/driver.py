@@ -16,7 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
-from mosaic.errors import RunCancelledError, PixelError, StoreError
+from mosaic.errors import PixelError, RunCancelledError, StoreError
 from mosaic.graph.cancel import CancelToken, admit, withdraw
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
 from mosaic.graph.ledger import WHOLE_JOB
@@ -56,7 +56,9 @@ class Task:
 class Backend(Protocol):
     """Runs tasks somewhere."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """Tasks that may be in flight."""
 
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
         """Start a task."""
@@ -66,6 +68,9 @@ class Backend(Protocol):
 
     def wake(self) -> None:
         """Make `next_done` return; may be called from any thread."""
+
+    def admit(self, store: str, identity: str) -> None:
+        """Let other processes work for one job in its folder, and for none before it."""
 
     def withdraw(self, store: str) -> None:
         """Stop what runs for a job folder, and start nothing more."""
@@ -91,6 +96,9 @@ class SerialBackend:
 
     def wake(self) -> None:
         """Nothing waits: the task itself asks whether it is to stop."""
+
+    def admit(self, store: str, identity: str) -> None:
+        """All tasks run in this process, which knows already."""
 
     def withdraw(self, store: str) -> None:
         """Forget what was not run."""
@@ -125,6 +133,9 @@ class ThreadBackend:
     def wake(self) -> None:
         """Make `next_done` return."""
         self._done.put(None)
+
+    def admit(self, store: str, identity: str) -> None:
+        """All tasks run in this process, which knows already."""
 
     def withdraw(self, store: str) -> None:
         """Drop what has not started and wait for the rest, which ends at its next strip."""
@@ -205,6 +216,11 @@ def finished_tasks(job: Job, tasks: Mapping[str, Sequence[Task]]) -> set[TaskKey
     return done
 
 
+def widest_phase(tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> int:
+    """Tasks still to be done in the phase that can keep the most workers busy."""
+    return max((sum(task.key not in done for task in members) for members in tasks.values()), default=0)
+
+
 class _ReadyQueue:
     """Tasks by readiness; later phases first, so that what was computed is used while it is at hand."""
 
@@ -282,7 +298,8 @@ class Driver:
             The first error of any task.
         """
         store = self._job.store
-        admit(store)
+        admit(store, self._job.plan.identity)
+        self._backend.admit(store, self._job.plan.identity)
         self._cancel.on_cancel(partial(_stop_tasks, store, self._backend))
         try:
             self._run(tasks, done)
@@ -307,7 +324,7 @@ class Driver:
         while queue.n_waiting or in_flight:
             self._cancel.raise_if_cancelled()
             while in_flight < self._backend.capacity and (task := queue.pop()) is not None:
-                arguments = (self._job.store, self._job.plan.digest, task.phase, task.name, self._limits)
+                arguments = (self._job.store, self._job.plan.identity, task.phase, task.name, self._limits)
                 self._backend.submit(task.key, run_task, arguments)
                 in_flight += 1
             if in_flight == 0:

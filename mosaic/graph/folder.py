@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from mosaic.errors import OutputError, PlanMismatchError
 from mosaic.graph.job import Job, chip_task, forget_job_state
 from mosaic.graph.plan import Plan
+from mosaic.graph.software import software_versions
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
     create_array,
@@ -88,6 +91,9 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
                 "or choose another output"
             )
         plan = plan.with_tiles_of(earlier)
+    else:
+        plan = replace(plan, incarnation=uuid.uuid4().hex[:12])
+    plan = replace(plan, software=software_versions())
     job = Job(folder, plan)
     try:
         _create_arrays(job)

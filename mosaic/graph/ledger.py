@@ -27,10 +27,13 @@ class Ledger:
     ----------
     folder : Path
         The job folder.
+    incarnation : str
+        The job; records of another one, written late by a task of a run that was replaced, count for nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, incarnation: str = "") -> None:
         self._root = folder / "ledger"
+        self._incarnation = incarnation
 
     def write(self, record: TaskRecord) -> None:
         """Keep a record; an existing one of the same task is replaced as a whole."""
@@ -38,7 +41,7 @@ class Ledger:
         phase.mkdir(parents=True, exist_ok=True)
         target = phase / f"{record.task}.json"
         temporary = phase / f".{record.task}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(dataclasses.asdict(record)))
+        temporary.write_text(json.dumps(dataclasses.asdict(record) | {"job": self._incarnation}))
         temporary.replace(target)
 
     def read(self, phase: str, task: str) -> TaskRecord | None:
@@ -54,7 +57,8 @@ class Ledger:
         # Names as text: with a hundred thousand records, path objects would take most of the time.
         names = [entry.name for entry in os.scandir(folder)]
         names = sorted(name for name in names if name.endswith(".json") and name[0] != ".")
-        return {name[:-5]: self._parse(f"{folder}/{name}") for name in names}
+        records = {name[:-5]: self._parse(f"{folder}/{name}") for name in names}
+        return {task: record for task, record in records.items() if record is not None}
 
     def require(self, phase: str, tasks: Iterable[str]) -> dict[str, TaskRecord]:
         """Records of all `tasks`, in their order.
@@ -87,10 +91,10 @@ class Ledger:
             raise StoreError(f"ledger lacks the {phase}; run the same command again")
         return record
 
-    @staticmethod
-    def _parse(path: Path | str) -> TaskRecord:
+    def _parse(self, path: Path | str) -> TaskRecord | None:
         try:
             with open(path, "rb") as file:  # noqa: PTH123  (as above)
-                return TaskRecord(**json.loads(file.read()))
+                fields = json.loads(file.read())
+            return TaskRecord(**fields) if fields.pop("job", "") == self._incarnation else None
         except (ValueError, TypeError) as error:
             raise StoreError(f"ledger record {path} is damaged ({error}); delete it and run again") from error

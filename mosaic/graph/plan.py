@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,10 @@ class Plan:
     """Version of mosaic that made the plan."""
     header_rules: tuple[tuple[str, str, str], ...] = ()
     """Rules files of the user for blending headers: name, text, instrument (empty: all)."""
+    incarnation: str = ""
+    """Tells a job from an earlier one of the same inputs and parameters in the same folder."""
+    software: dict[str, str] = field(default_factory=dict)
+    """Versions that the driver runs with; not part of the identity."""
 
     @cached_property
     def chips(self) -> tuple[Chip, ...]:
@@ -123,6 +127,11 @@ class Plan:
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
+    def identity(self) -> str:
+        """What a task is told of the job it belongs to."""
+        return f"{self.digest}-{self.incarnation}"
+
+    @property
     def n_context_planes(self) -> int:
         """Planes of the context image: 32 chips each."""
         return max(1, (len(self.chips) + 31) // 32)
@@ -132,7 +141,9 @@ class Plan:
         arrays: dict[str, dict[str, Any]] = {}
         body = {
             "digest": self.digest,
+            "incarnation": self.incarnation,
             "version": self.version,
+            "software": self.software,
             "settings": json.loads(self.settings.model_dump_json()),
             "exposures": codec.encode(self.exposures, arrays),
             "layers": [
@@ -179,6 +190,8 @@ class Plan:
                 layers[1],
                 body["version"],
                 tuple((name, text, instrument) for name, text, instrument in body.get("header_rules", ())),
+                body.get("incarnation", ""),
+                body.get("software", {}),
             )
         except (OSError, KeyError, ValueError, TypeError) as error:
             problem = f"{folder}/plan.json is missing or damaged ({error}); run with --restart"
@@ -189,7 +202,7 @@ class Plan:
 
     def with_tiles_of(self, other: Plan) -> Plan:
         """The same plan on the tiles of an earlier one, so that its job can be continued."""
-        return replace(self, separate=other.separate, final=other.final)
+        return replace(self, separate=other.separate, final=other.final, incarnation=other.incarnation)
 
 
 def reach(shape: DropShape, scale_ratio: float) -> float:

@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import psutil
 
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.reader import read_science
 from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.drops import final_drops, separate_drops
+from mosaic.graph.gate import TASK_GATE
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.memory import peak_resident_bytes
 from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
@@ -39,12 +40,12 @@ STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
 
 
-def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
+def run_task(folder: str, identity: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
     """Carry out one task and keep its record in the ledger.
 
     Parameters
     ----------
-    folder, digest : str
+    folder, identity : str
         Job folder and the job expected in it.
     phase, task : str
         Which task.
@@ -61,28 +62,32 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     MosaicError
         With the exposure, chip or tile in its text.
     """
-    raise_if_withdrawn(folder)
-    job = open_job(folder, digest)
-    start = time.perf_counter()
+    raise_if_withdrawn(folder, identity)
+    job = open_job(folder, identity)
     if ROW_CACHE.max_bytes != limits.row_cache_bytes:
         ROW_CACHE.resize(limits.row_cache_bytes)
-    try:
-        outcome = _PHASES[phase](job, task, limits)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, MosaicError):
-            raise
-        raise MosaicError(f"{phase} {task}: {type(error).__name__}: {error}; please report this") from error
+    with TASK_GATE.passing(limits.n_at_a_time):
+        start = time.perf_counter()
+        try:
+            outcome = _PHASES[phase](job, task, limits)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, MosaicError):
+                raise
+            problem = f"{phase} {task}: {type(error).__name__}: {error}; please report this"
+            raise MosaicError(problem) from error
+        seconds = time.perf_counter() - start
     record = TaskRecord(
         phase,
         task,
-        time.perf_counter() - start,
+        seconds,
         outcome.bytes_read,
         outcome.bytes_written,
-        int(psutil.Process().memory_info().rss),
+        peak_resident_bytes(),
         outcome.checksums,
         outcome.facts,
     )
     record = with_sizes(job, record)
+    job.raise_if_withdrawn()
     job.ledger.write(record)
     return record
 
@@ -112,6 +117,7 @@ def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     merged = np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[members[0]])}")[:])
     for index in members[1:]:
         merged |= np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[index])}")[:])
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, f"masks.zarr/static/{task}"), (slice(None), slice(None)), merged)
     outcome.wrote("static", crc, merged.nbytes)
     outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
@@ -147,13 +153,13 @@ def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: Task
         return
     rows = max(1, limits.band_pixels // max(1, window.x1 - window.x0))
     for y0 in range(window.y0, window.y1, rows):
-        raise_if_withdrawn(job.store)
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, window.y1), window.x0, window.x1)
 
 
 def _strips(job: Job, target: Window, rows: int) -> Iterator[Window]:
     for y0 in range(target.y0, target.y1, rows):
-        raise_if_withdrawn(job.store)
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, target.y1), target.x0, target.x1)
 
 
@@ -215,6 +221,7 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         facts = [job.stack_facts(exposure) for exposure in grouped]
         combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
     outcome.wrote("median", crc, result.nbytes)
     if job.keeps_singles:
@@ -296,6 +303,7 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
         grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
+        job.raise_if_withdrawn()
         if s.driz_cr:
             sci = read_science(chip, grown)
             outcome.bytes_read += sci.nbytes
@@ -398,6 +406,7 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     if settings.final_err:
         planes["var"] = _scaled(tile_sum.image_variance(), factor**2)
     for name, values in planes.items():
+        job.raise_if_withdrawn()
         crc = write_chunk(open_array(job.store, f"mosaic.zarr/{name}"), target.slices, values)
         outcome.wrote(name, crc, values.nbytes)
     outcome.facts = {"n_covered": int(uncovered.size - np.count_nonzero(uncovered))}

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.errors import StoreError
-from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.job import Job, tile_of, tile_tasks
 from mosaic.graph.plan import Layer
 from mosaic.graph.progress import TaskRecord
@@ -54,7 +53,7 @@ class TiledPlane:
 
     def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
         """Rows ``y0 <= y < y1`` of a plane, native byte order."""
-        raise_if_withdrawn(self._job.store)
+        self._job.raise_if_withdrawn()
         tile = self._layer.tile
         numbers = range(y0 // tile, (y1 - 1) // tile + 1)
         if len(numbers) == 1:
