@@ -24,7 +24,7 @@ from mosaic.graph.plan import BLOT_MARGIN, Plan
 from mosaic.graph.progress import Observer, TaskRecord
 from mosaic.graph.sky_tasks import sky_phases, solve_job_sky
 from mosaic.graph.tasks import run_task, weight_sums
-from mosaic.graph.verify import is_intact, is_present
+from mosaic.graph.verify import StoredSizes, is_intact, is_present
 from mosaic.steps.median import WeightSum, mean_weight
 from mosaic.types import Window
 
@@ -206,12 +206,13 @@ def finished_tasks(job: Job, tasks: Mapping[str, Sequence[Task]]) -> set[TaskKey
     larger ones are compared when they are exported.
     """
     done = set()
+    sizes = StoredSizes(job, is_listed=True)
     for phase, members in tasks.items():
         records = job.ledger.read_phase(phase)
         is_quick = sum(record.bytes_written for record in records.values()) <= COMPARED_BYTES
         for task in members:
             record = records.get(task.name)
-            if record is not None and is_present(job, record) and (not is_quick or is_intact(job, record)):
+            if record is not None and is_present(sizes, record) and (not is_quick or is_intact(job, record)):
                 done.add(task.key)
     return done
 

@@ -10,7 +10,6 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.software import require_same_software
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
+from mosaic.places import Place, place_of
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
 from mosaic.types import BoolArray, DoubleArray, Window
@@ -78,13 +78,13 @@ class Job:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         The job folder.
     plan : Plan
         Its plan.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Place, plan: Plan) -> None:
         self.folder = folder
         self.plan = plan
         self.ledger = Ledger(folder, plan.incarnation)
@@ -328,9 +328,10 @@ def open_job(folder: str, identity: str) -> Job:
         When this process has other versions of what results depend on than the driver.
     """
     forget_job_state()
-    plan = Plan.read(Path(folder))
+    place = place_of(folder)
+    plan = Plan.read(place)
     if plan.identity != identity:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
     if plan.software:
         require_same_software(plan.software, f"the worker on {platform.node()}")
-    return Job(Path(folder), plan)
+    return Job(place, plan)

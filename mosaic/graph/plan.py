@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mosaic.errors import PlanMismatchError, StoreError
@@ -24,9 +23,13 @@ from mosaic.geometry.reach import ChipOutline, TileGrid, lattice_step
 from mosaic.graph import codec
 from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
 from mosaic.kernels.drizzle import kernel_half_width
+from mosaic.places import Place, get, put
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape
 from mosaic.types import ShapeYX, Window
+
+PLAN_NAME = "plan.json"
+"""The plan in its job folder."""
 
 FORMAT = 3
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
@@ -136,8 +139,8 @@ class Plan:
         """Planes of the context image: 32 chips each."""
         return max(1, (len(self.chips) + 31) // 32)
 
-    def write(self, folder: Path) -> None:
-        """Write ``plan.json`` under a temporary name and rename it."""
+    def write(self, folder: Place) -> None:
+        """Write ``plan.json``: it appears whole or not at all."""
         arrays: dict[str, dict[str, Any]] = {}
         body = {
             "digest": self.digest,
@@ -158,12 +161,10 @@ class Plan:
             "arrays": arrays,
             "header_rules": self.header_rules,
         }
-        temporary = folder / ".plan.json.tmp"
-        temporary.write_text(json.dumps(body))
-        temporary.replace(folder / "plan.json")
+        put(folder / PLAN_NAME, json.dumps(body).encode())
 
     @classmethod
-    def read(cls, folder: Path) -> Plan:
+    def read(cls, folder: Place) -> Plan:
         """Read ``plan.json`` of a job folder.
 
         Raises
@@ -172,7 +173,7 @@ class Plan:
             When it is missing or damaged.
         """
         try:
-            body = json.loads((folder / "plan.json").read_text())
+            body = json.loads(get(folder / PLAN_NAME))
             arrays = codec.decode_arrays(body["arrays"])
             layers = [
                 Layer(
