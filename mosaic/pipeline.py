@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.model import Exposure
+from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget, plan_cluster_budget
@@ -26,8 +28,9 @@ from mosaic.graph.driver import (
     plan_tasks,
     widest_phase,
 )
-from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.folder import open_folder
 from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
@@ -35,10 +38,12 @@ from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings
+from mosaic.places import Place, RemotePlace, remove
+from mosaic.products.delivery import deliver, folder_on_disk
 from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
-from mosaic.provenance import format_toml, parameters_path, write_parameter_file
+from mosaic.provenance import format_toml, parameters_place, write_parameter_file
 from mosaic.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,9 +70,9 @@ STEP_OF_PHASE = {
 class Result:
     """What a run made."""
 
-    products: tuple[Path, ...]
+    products: tuple[Place, ...]
     """Product files, and intermediates when they were asked for."""
-    job_folder: Path
+    job_folder: Place
     """Stores, ledger and plan."""
     timings: tuple[tuple[str, float, str], ...]
     """Step, seconds of work summed over its tasks (wall time for Initialization, Export and Total), note."""
@@ -79,6 +84,11 @@ class Result:
     """Exposures that were set aside, and why."""
     warnings: tuple[str, ...] = ()
     """What the user should know."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Products that lie on a disk of this machine."""
+        return tuple(product for product in self.products if isinstance(product, Path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class PlanReport:
             ("set aside", "; ".join(str(error) for error in self.rejected) or "none"),
             (
                 "product",
-                str(self.names.path(self.names.built if self.plan.settings.build else self.names.stem)),
+                str(self.names.place(self.names.built if self.plan.settings.build else self.names.stem)),
             ),
             ("frame", f"{shape.nx} x {shape.ny} pixels of {final.grid.scale_arcsec:.6g} arcsec"),
             ("centre", "RA {:.7f} Dec {:+.7f}".format(*final.grid.crval_deg)),
@@ -142,9 +152,9 @@ def plan(
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
     read = read_inputs(inputs, output, settings, options, is_run=False)
-    names, made, _notes = _make_plan(read, options)
+    names, made, _notes = make_plan(read, options)
     with _open_workers(options) as workers:
-        return PlanReport(made, _budget(made, options, workers), names, read.catalogue.rejected)
+        return PlanReport(made, budget_of(made, options, workers), names, read.catalogue.rejected)
 
 
 def drizzle(
@@ -201,7 +211,7 @@ def drizzle(
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
     bound_allocator()
-    _ready_kernels(settings, options, observer)
+    ready_kernels(settings, options, observer)
     with _open_workers(options) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), run, remap)
@@ -240,13 +250,17 @@ class _Run:
 
 def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
     catalogue, options, observer = read.catalogue, run.options, run.observer
-    names, made, notes = _make_plan(read, options, remap)
+    names, made, notes = make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
-    budget = _budget(made, options, run.workers)
+    budget = budget_of(made, options, run.workers)
+    folder = job_folder(names)
     clock = _StepClock(observer)
-    with lock_folder(_job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
-        job = open_folder(_job_folder(names), made, restart=options.restart)
+    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch:
+        if isinstance(folder, RemotePlace):
+            shared = share_copies(made.exposures, read.reader.staging_dir, folder / "inputs")
+            made = replace(made, exposures=shared)
+        job = open_folder(folder, made, restart=options.restart)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)
@@ -260,16 +274,14 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
                 driver.run(tasks, done)
             finishing = time.perf_counter()
             forget_job_state()
-            products = _export(job, names, budget)
-            run.cancel.raise_if_cancelled()
-            products += update_inputs(job, names)
+            products = _export(job, names, budget, run.cancel)
         finally:
             release(job.store)
         clock.add("Export", time.perf_counter() - finishing)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
-        shutil.rmtree(job.folder)
+        remove(job.folder)
     return Result(
         tuple(products),
         job.folder,
@@ -303,9 +315,16 @@ class _StepClock(SilentObserver):
         )
 
 
-def _make_plan(
+def make_plan(
     read: Inputs, options: RunOptions, remap: Remap | None = None
 ) -> tuple[ProductNames, Plan, list[str]]:
+    """Names of the products, the plan, and what the user should know, of inputs that were read.
+
+    Raises
+    ------
+    ParameterError
+        When no exposure is left, or the frame or the steps are impossible.
+    """
     exposures, settings = read.catalogue.exposures, read.settings
     if not exposures:
         reasons = "; ".join(read.reasons)
@@ -332,27 +351,34 @@ def _make_plan(
     return names, made, [*quirks, *notes, *unit.notes]
 
 
-def _export(job: Job, names: ProductNames, budget: Budget) -> list[Path]:
-    """Write all files but the inputs; a run that is cancelled stops between two rows of tiles."""
-    products = export_products(job, names, budget.n_exports) if job.plan.settings.driz_combine else []
-    if not job.plan.settings.clean:
-        products += export_intermediates(job, names)
-    return products + write_cleaned(job, names)
+def _export(job: Job, names: ProductNames, budget: Budget, cancel: CancelToken) -> list[Place]:
+    """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles."""
+    settings = job.plan.settings
+    with folder_on_disk(names.folder) as folder:
+        local = replace(names, folder=folder)
+        written = export_products(job, local, budget.n_exports) if settings.driz_combine else []
+        if not settings.clean:
+            written += export_intermediates(job, local)
+        written += write_cleaned(job, local)
+        cancel.raise_if_cancelled()
+        written += update_inputs(job, local)
+        return deliver(written, folder, names.folder)
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:
     """Write the parameters as they were given, with their sources, so that the run can be repeated."""
     kept = job.folder / "parameters.toml"
-    path = kept if options.keep_job else parameters_path(names.folder, names.stem)
+    place = kept if options.keep_job else parameters_place(names.folder, names.stem)
     title = (
-        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {path}"
+        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {place}"
     )
     inputs = [exposure.path for exposure in job.plan.exposures]
-    text = format_toml(settings, inputs, str(names.path(names.stem)), title)
-    write_parameter_file(path, text)
+    text = format_toml(settings, inputs, str(names.place(names.stem)), title)
+    write_parameter_file(place, text)
 
 
-def _budget(made: Plan, options: RunOptions, workers: Workers | None) -> Budget:
+def budget_of(made: Plan, options: RunOptions, workers: Workers | None = None) -> Budget:
+    """Fit a plan into what a run grants: the options, or the workers of a cluster; see `plan_budget`."""
     if workers is not None:
         smallest = workers.smallest()
         return plan_cluster_budget(
@@ -369,13 +395,17 @@ def _budget(made: Plan, options: RunOptions, workers: Workers | None) -> Budget:
     )
 
 
-def _job_folder(names: ProductNames) -> Path:
-    return names.path(f"{names.rootname}.mosaic")
+def job_folder(names: ProductNames) -> Place:
+    """Folder of the job that makes products of these names."""
+    return names.place(f"{names.rootname}.mosaic")
 
 
-def _require_disk(folder: Path, budget: Budget) -> None:
-    free = shutil.disk_usage(folder).free
+def _require_disk(folder: Place, budget: Budget) -> None:
     needed = budget.scratch_bytes + budget.product_bytes
+    if not isinstance(folder, Path):
+        # Products are written on a disk and sent from there; the object store holds the rest.
+        folder, needed = Path(tempfile.gettempdir()), budget.product_bytes
+    free = shutil.disk_usage(folder).free
     if free < needed // 2:
         raise OutputError(
             f"disk full: {folder} has {free / 2**20:.0f} MiB free, this job takes up to "
@@ -384,7 +414,7 @@ def _require_disk(folder: Path, budget: Budget) -> None:
         )
 
 
-def _ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -> None:
+def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -> None:
     """Compile what the run needs, if this machine never did; the workers of a cluster do so themselves."""
     # The composition root of a run: only here and below are the packages of workers and clusters known.
     from workers.warmup import ensure_compiled, parts_of  # noqa: PLC0415

@@ -1,8 +1,9 @@
 """Folders and files of a job, on a disk or in an object store: one way to write, read and list both.
 
-A file appears whole or not at all. On a disk it is written under a temporary name and renamed. An object store
-replaces objects as a whole, but what lies between may drop or cut short what it is sent: every object is read
-back and compared, and sent again until it is right. Inputs are read elsewhere (`mosaic.exposure.storage`).
+A file appears whole or not at all. On a disk it is written under a temporary name and renamed. An object
+store replaces objects as a whole, but what lies between may drop or cut short what it is sent: every object
+is read back and compared, and sent again until it is right. Inputs are read elsewhere
+(`mosaic.exposure.storage`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import fsspec
 
-from mosaic.errors import OutputError
+from mosaic.errors import OutputError, ParameterError
 from mosaic.retries import MOST_TRIES, TransientError, backoff_seconds, with_retries
 
 _BLOCK: Final = 16 << 20
@@ -89,19 +90,28 @@ def place_of(text: str) -> Place:
     return RemotePlace(text) if is_remote(text) else Path(text)
 
 
+def split_place(text: str) -> tuple[Place, str]:
+    """Folder and last part of a path or URL; a text that ends with a slash is all folder."""
+    place = place_of(text)
+    return (place, "") if text.endswith("/") else (place.parent, place.name)
+
+
 def open_system(url: str, **options: object) -> tuple[Any, str]:
     """File system of a URL and the name in it.
 
     Raises
     ------
-    OutputError
+    ParameterError
         When the protocol is unknown or its client is not installed.
     """
     protocol = url.partition("://")[0].lower()
     try:
-        system, name = fsspec.core.url_to_fs(url, **(_S3_OPTIONS if protocol in _S3 else {}), **options)
+        # Listings are never kept: other processes write, too.
+        known = {"use_listings_cache": False, **(_S3_OPTIONS if protocol in _S3 else {})}
+        system, name = fsspec.core.url_to_fs(url, **known, **options)
     except (ImportError, ValueError) as error:
-        raise OutputError(f"{url} cannot be used ({error}); give a path, or install its client") from error
+        problem = f"{url} cannot be used ({error}); give a path, or install its client"
+        raise ParameterError(problem) from error
     return system, str(name)
 
 
@@ -126,9 +136,18 @@ def get_many(places: Sequence[Place]) -> list[bytes]:
         return [get(place) for place in places]
     system, _name = open_system(remote[0].url)
     names = [open_system(place.url)[1] for place in remote]
-    found = with_retries(lambda: system.cat(names))
-    # Of a single name the content itself is returned.
-    return [found] if isinstance(found, bytes) else [found[name] for name in names]
+    found: dict[str, bytes] = {}
+
+    def fetch() -> None:
+        left = [name for name in names if name not in found]
+        answers = system.cat(left, on_error="return")
+        found.update((name, answer) for name, answer in answers.items() if isinstance(answer, bytes))
+        for name in left:
+            if name not in found:
+                found[name] = system.cat_file(name)
+
+    with_retries(fetch)
+    return [found[name] for name in names]
 
 
 def put(place: Place, data: bytes) -> None:
@@ -190,7 +209,6 @@ def size_of(place: Place) -> int:
         if isinstance(place, Path):
             return place.stat().st_size
         system, name = open_system(place.url)
-        system.invalidate_cache()
         info = with_retries(lambda: system.info(name))
         return int(info["size"]) if info["type"] == "file" else -1
     except FileNotFoundError:
@@ -203,7 +221,6 @@ def list_names(place: Place) -> list[str]:
         if isinstance(place, Path):
             return sorted(entry.name for entry in os.scandir(place))
         system, name = open_system(place.url)
-        system.invalidate_cache()
         found = with_retries(lambda: system.ls(name, detail=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -213,7 +230,6 @@ def list_names(place: Place) -> list[str]:
 def list_sizes(place: RemotePlace) -> dict[str, int]:
     """Bytes of everything below a folder of an object store, by full URL: one request for a thousand."""
     system, name = open_system(place.url)
-    system.invalidate_cache()
     found = with_retries(lambda: system.find(name, detail=True))
     return {str(system.unstrip_protocol(path)): int(info["size"]) for path, info in found.items()}
 
@@ -228,7 +244,6 @@ def remove(place: Place) -> None:
     """Remove a file or a folder with all it holds; nothing happens when there is none."""
     if isinstance(place, RemotePlace):
         system, name = open_system(place.url)
-        system.invalidate_cache()
         try:
             with_retries(lambda: system.rm(name, recursive=True))
         except FileNotFoundError:
@@ -254,11 +269,9 @@ def upload(source: Path, target: RemotePlace) -> None:
     for n_tries in range(1, MOST_TRIES + 1):
         try:
             with_retries(lambda: system.put_file(str(source), temporary))
-            system.invalidate_cache()
             kept = int(system.info(temporary)["size"])
             if kept == size and _crc(_remote_blocks(system, temporary, size)) == crc:
                 with_retries(lambda: system.copy(temporary, name))
-                system.invalidate_cache()
                 if int(system.info(name)["size"]) == size and _crc(_remote_blocks(system, name, size)) == crc:
                     return
             problem = f"{kept} of {size} bytes are there afterwards, or others"

@@ -16,7 +16,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 MAX_FUNCTION_LINES = 80
 MAX_FILE_LINES = 500
 
-BASE = {"mosaic.errors", "mosaic.types", "mosaic.retries"}
+BASE = {"mosaic.errors", "mosaic.types", "mosaic.retries", "mosaic.places"}
 PARAMETERS = {
     *("mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"),
     *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.errors": set(),
     "mosaic.types": set(),
     "mosaic.retries": set(),
+    "mosaic.places": {"mosaic.errors", "mosaic.retries"},
     "mosaic.values": BASE,
     "mosaic.configfile": BASE,
     "mosaic.settings": BASE | {"mosaic.values"},
@@ -56,6 +57,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SCIENCE
     | OUTPUT
     | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
+    "mosaic.explore": BASE
+    | PARAMETERS
+    | SCIENCE
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality"},
     "mosaic.compat": BASE
     | PARAMETERS
     | SCIENCE

@@ -15,8 +15,9 @@ from mosaic.align.images import ImageSources
 from mosaic.align.settings import AlignSettings
 from mosaic.align.solution import Solution, direction_change, sky_rms_deg
 from mosaic.errors import OutputError, WcsNameExistsError
-from mosaic.exposure.storage import is_remote, open_fits
+from mosaic.exposure.storage import open_fits
 from mosaic.geometry.grid import OutputGrid
+from mosaic.places import is_remote
 from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.corrections import FitFacts, correct_exposure
 from mosaic.solutions.editing import edited

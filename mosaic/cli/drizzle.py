@@ -225,6 +225,7 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
         from mosaic.cli.interrupt import LOG_NAME, cancelling_on_interrupt, continue_in_background
         from mosaic.errors import RunCancelledError
         from mosaic.graph.cancel import CancelToken
+        from mosaic.places import is_remote
 
         token = CancelToken()
         try:
@@ -241,7 +242,7 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
             if not detaches:
                 log.warning("%s", error, extra={SHOWN: True})
                 raise
-            folder = Path(f"{request.output}.mosaic")
+            folder = Path.cwd() if is_remote(request.output) else Path(f"{request.output}.mosaic")
             number = continue_in_background(sys.argv[1:], folder)
             text = f"process {number} goes on in the background; its output is in {folder / LOG_NAME}"
             log.info(text)

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 from astropy.io import fits
 
-from mosaic.errors import MissingFileError, OutputError, TruncatedFileError
+from mosaic.errors import MissingFileError, ParameterError, TruncatedFileError
 from mosaic.places import is_remote, open_system, require_length
 from mosaic.retries import TransientError, with_retries
 
@@ -63,7 +63,7 @@ def exists(path: str) -> bool:
     try:
         system, name = open_system(path)
         return bool(system.isfile(name))
-    except (OSError, OutputError):
+    except (OSError, ParameterError):
         return False
 
 
@@ -104,7 +104,7 @@ def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:
 
 
 def _read_url(path: str, start: int, count: int) -> bytes:
-    """Read a range of an object; an answer that was cut short is asked for again while the object is longer."""
+    """Read a range of an object; an answer that was cut short is asked for again."""
     system, name = open_system(path)
     short = b""
 

@@ -316,7 +316,7 @@ def forget_job_state() -> None:
     STACK_CACHE.clear()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def open_job(folder: str, identity: str) -> Job:
     """The job of a folder, made once per process; a worker that outlives a job keeps nothing of it.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mosaic.errors import StoreError
 from mosaic.graph.progress import TaskRecord
-from mosaic.places import Place, get, get_many, list_names, put
+from mosaic.places import Place, get, get_many, list_names, put, remove
 
 WHOLE_JOB = "all"
 """Task name of the records that the driver writes about the job as a whole."""
@@ -40,6 +40,10 @@ class Ledger:
         fields = dataclasses.asdict(record) | {"job": self._incarnation}
         put(self._root / record.phase / f"{record.task}.json", json.dumps(fields).encode())
 
+    def forget(self, phase: str, task: str) -> None:
+        """Take the record of a task back: what it wrote is gone."""
+        remove(self._root / phase / f"{task}.json")
+
     def read(self, phase: str, task: str) -> TaskRecord | None:
         """Find the record of a task; None when the task is not done."""
         place = self._root / phase / f"{task}.json"
@@ -54,9 +58,9 @@ class Ledger:
         names = [name for name in list_names(folder) if name.endswith(".json") and name[0] != "."]
         if isinstance(folder, Path):
             # Names as text: with a hundred thousand records, path objects would take most of the time.
-            contents = map(_read_file, (f"{folder}/{name}" for name in names))
+            contents: Iterable[bytes] = map(_read_file, (f"{folder}/{name}" for name in names))
         else:
-            contents = iter(get_many([folder / name for name in names]))
+            contents = get_many([folder / name for name in names])
         records = {
             name[:-5]: self._parse(content, f"{folder}/{name}")
             for name, content in zip(names, contents, strict=True)
@@ -99,7 +103,9 @@ class Ledger:
             fields = json.loads(content)
             return TaskRecord(**fields) if fields.pop("job", "") == self._incarnation else None
         except (ValueError, TypeError) as error:
-            raise StoreError(f"ledger record {place} is damaged ({error}); delete it and run again") from error
+            raise StoreError(
+                f"ledger record {place} is damaged ({error}); delete it and run again"
+            ) from error
 
 
 def _read_file(path: str) -> bytes:

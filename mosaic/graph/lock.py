@@ -131,6 +131,7 @@ class _Lease:
     def _renew(self) -> None:
         """Renew until stopped; tasks stop when the lease was taken, for another run has the folder then."""
         last = time.monotonic()
+        passing: tuple[type[Exception], ...] = (*io_errors(), OutputError)
         while not self._stop.wait(RENEWAL_S):
             try:
                 if not self._is_own():
@@ -138,7 +139,7 @@ class _Lease:
                     return
                 put(self._place, self._text())
                 last = time.monotonic()
-            except (*io_errors(), OutputError):
+            except passing:
                 if time.monotonic() - last > PATIENCE_S:
                     withdraw(str(self._folder))
                     return

@@ -30,6 +30,7 @@ from mosaic.graph.store import MASK_BAND_ROWS, open_array, write_chunk, write_ma
 from mosaic.graph.verify import with_sizes
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.prepare import count_usable
+from mosaic.retries import TransientError, io_errors, is_transient
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
@@ -75,6 +76,11 @@ def run_task(folder: str, identity: str, phase: str, task: str, limits: TaskLimi
                 raise
             problem = f"{phase} {task}: {type(error).__name__}: {error}; please report this"
             raise MosaicError(problem) from error
+        except io_errors() as error:
+            if not is_transient(error):
+                raise
+            problem = f"{phase} {task}: {error}; run the same command to continue"
+            raise TransientError(problem) from error
         seconds = time.perf_counter() - start
     record = TaskRecord(
         phase,
