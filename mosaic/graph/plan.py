@@ -28,7 +28,7 @@ from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape
 from mosaic.types import ShapeYX, Window
 
-FORMAT = 3
+FORMAT = 4
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
 
 BLOT_MARGIN = 2.0 + max(interpolator_halo(name) for name in INTERPOLATORS)
