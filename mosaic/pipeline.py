@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mosaic.alignment.settings import AlignChoice, AlignParameters, resolve_align
 from mosaic.errors import ExposureError, OutputError, ParameterError
+from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
 from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
@@ -43,7 +44,7 @@ from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_setting
 from mosaic.places import Place, RemotePlace, remove
 from mosaic.products.delivery import deliver, folder_on_disk
 from mosaic.products.export import export_intermediates, export_products
-from mosaic.products.naming import ProductNames, resolve_product_names
+from mosaic.products.naming import ExposureNames, ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
 from mosaic.provenance import format_toml, parameters_place, write_parameter_file
 from mosaic.settings import Settings
@@ -309,6 +310,7 @@ def make_plan(
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
     quirky, quirks = apply_peer_quirks(settings)
     gated, notes = apply_step_gating(quirky, len(exposures))
+    exposures, peculiar = _as_peer(exposures, gated)
     grids = resolve_grids([chip.wcs for exposure in exposures for chip in exposure.chips], gated)
     exposures = tuple(exposures if remap is None else remap(exposures, grids))
     chips = tuple(chip for exposure in exposures for chip in exposure.chips)
@@ -326,7 +328,29 @@ def make_plan(
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
     made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
-    return names, made, [*quirks, *notes, *unit.notes]
+    return names, made, [*quirks, *notes, *peculiar, *unit.notes]
+
+
+def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[Exposure, ...], list[str]]:
+    """Exposures as DrizzlePac has them once it is known which steps are made (``peer_compat``).
+
+    With ``coeffs=False`` it drizzles with the distortion until a blot takes it out of the chips; without
+    rejection it applies the masks that an earlier run left.
+    """
+    seen = tuple(exposures)
+    if not settings.peer_compat:
+        return seen, []
+    if not settings.coeffs and settings.blot:
+        seen = tuple(
+            replace(e, chips=tuple(replace(chip, wcs=chip.wcs.without_distortion()) for chip in e.chips))
+            for e in seen
+        )
+    if settings.driz_cr or not settings.driz_combine:
+        return seen, []
+    masked, notes = give_kept_masks(
+        seen, Path.cwd(), lambda root, extver: ExposureNames(root).cosmic_ray_mask(extver)
+    )
+    return tuple(masked), notes
 
 
 def _export(job: Job, names: ProductNames, budget: Budget, cancel: CancelToken) -> list[Place]:

@@ -75,8 +75,7 @@ def product_unit(chips: Sequence[Chip], proc_unit: str, *, peer_compat: bool) ->
             notes.setdefault(
                 (*key, chip.gain),
                 f"{chip.name} has gain {chip.gain:g}, {reference.name} {reference.gain:g}: the product is "
-                "in counts of the latter (PHOTFLAM of the former does not apply; consider "
-                "proc_unit='electrons')",
+                "in counts of the latter, and so is its PHOTFLAM",
             )
     divisors = tuple(first[chip.detector, chip.ccdchip].gain for chip in chips)
     return ProductUnit("COUNTS", divisors, notes=tuple(notes.values()))

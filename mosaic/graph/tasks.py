@@ -224,7 +224,9 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
-        combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
+        combined = combine_stack(
+            *stack, facts, job.combine_params, len(job.plan.exposures), is_first_column=grown.x0 == 0
+        )
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
     job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
@@ -404,6 +406,8 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     sci = np.empty(target.shape_yx, dtype=np.float32)
     wht = np.empty_like(sci)
     tile_sum.finish(sci, wht)
+    if settings.peer_compat:
+        sci[np.isinf(sci)] = np.nan
     uncovered = tile_sum.weight == 0.0
     if settings.final_fillval is not None:
         sci[uncovered] = settings.final_fillval

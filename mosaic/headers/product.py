@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
+import numpy as np
 from astropy.io import fits
 
 from mosaic.exposure.alternate_wcs import resolve_key
@@ -74,6 +75,8 @@ class ChipFacts:
     """Name of its input weight map."""
     wcskey: str = ""
     """Key of the input WCS that was used, empty for the primary one."""
+    own_units: float = 1.0
+    """Units of the chip's own image in one unit of the product: what its PHOTFLAM is multiplied by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,7 @@ def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     primary = _primary(facts, blended.primary, first, filename)
     _add_history(primary, facts, blended.rules)
     images = _images(facts, blended, first)
+    rescale_sensitivity((primary, images["sci"]), facts.chips, blended.table)
     if not facts.build:
         primary.remove("NEXTEND", ignore_missing=True)
         names = {kind: facts.names.simple(kind) for kind in images}
@@ -297,6 +301,7 @@ def build_single_headers(facts: ProductFacts, names: ExposureNames) -> SingleHea
         Names of its intermediates.
     """
     sci = _template_header(facts, "sci", names.single_sci, names.root)
+    rescale_sensitivity((sci,), facts.chips[:1], None)
     wht = _template_header(facts, "wht", names.single_wht, names.root)
     return SingleHeaders(sci, wht)
 
@@ -309,7 +314,9 @@ def build_median_header(facts: ProductFacts) -> fits.Header:
     facts : ProductFacts
         Facts of the whole run, with the grid and the drops of the separate drizzles.
     """
-    return _template_header(facts, "sci", facts.names.median, facts.names.rootname)
+    header = _template_header(facts, "sci", facts.names.median, facts.names.rootname)
+    rescale_sensitivity((header,), facts.chips[:1], None)
+    return header
 
 
 def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
@@ -344,6 +351,42 @@ def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
         kw.set_value(header, "WCSTYPE", kw.describe_wcsname(str(header["WCSNAME"])))
     _set_filetype(header, "sci")
     return header
+
+
+def rescale_sensitivity(
+    headers: Sequence[fits.Header], chips: Sequence[ChipFacts], table: fits.BinTableHDU | None
+) -> None:
+    """Make PHOTFLAM and PHOTFNU those of the unit of the product, where that is not the unit of the chips.
+
+    Value times PHOTFLAM is the flux density: a chip of ``own_units`` of its units in one of the product has
+    its PHOTFLAM multiplied by as much. What was blended is changed by the ratio of the means after and
+    before; HDRTAB keeps the values of the chips.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Headers to change.
+    chips : sequence of ChipFacts
+        Chips in the order of the rows of the table.
+    table : BinTableHDU, optional
+        HDRTAB, for the values of each chip; without it, all are taken to be alike.
+    """
+    ratios = np.array([chip.own_units for chip in chips])
+    if np.all(ratios == 1.0):
+        return
+    for keyword in ("PHOTFLAM", "PHOTFNU"):
+        values = np.ones(len(chips))
+        if table is not None and keyword in table.columns.names:
+            column = np.asarray(table.data[keyword])
+            values = column.astype(np.float64) if column.dtype.kind in "fi" else values
+        known = np.isfinite(values) & (values != 0.0)
+        if not known.any():
+            continue
+        ratio = float((values[known] * ratios[known]).sum() / values[known].sum())
+        for header in headers:
+            number = header.get(keyword)
+            if isinstance(number, float | int) and not isinstance(number, bool):
+                header[keyword] = float(number) * ratio
 
 
 def mask_header(filename: str) -> fits.Header:

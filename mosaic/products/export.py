@@ -127,9 +127,21 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
                     idcscale_arcsec=chip.idcscale_arcsec,
                     mask=names.weight_map(chip.extver, "final" if final else "single"),
                     wcskey=settings.wcskey,
+                    own_units=_own_units(job, chip, final=final),
                 )
             )
     return facts
+
+
+def _own_units(job: Job, chip: Chip, *, final: bool) -> float:
+    """Units of a chip's image in one unit of the product (separate drizzles: in one electron).
+
+    DrizzlePac never rescales PHOTFLAM.
+    """
+    if job.plan.settings.peer_compat:
+        return 1.0
+    unit_e = job.product_unit.divisors[job.chip_index[chip_task(chip)]] if final else 1.0
+    return unit_e / chip.gain
 
 
 def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
