@@ -17,6 +17,7 @@ from distributed.security import Security
 
 from cluster.spec import ClusterSpec
 from mosaic.errors import ClusterError, ParameterError
+from mosaic.exposure.scratch import FOLDER_VARIABLE
 from workers.memory import plan_layout
 from workers.prepare import CACHE_VARIABLE, kernel_cache_folder
 from workers.threads import THREAD_ENVIRONMENT
@@ -59,6 +60,12 @@ def security_of(spec: ClusterSpec) -> Security | None:
     )
 
 
+def _environment(spec: ClusterSpec) -> dict[str, str]:
+    """Environment of every worker."""
+    scratch = {FOLDER_VARIABLE: spec.scratch} if spec.scratch else {}
+    return {**THREAD_ENVIRONMENT, **scratch, **spec.environment}
+
+
 def _local(spec: ClusterSpec) -> LocalCluster:
     """Processes of this machine; any free port serves their metrics, so that several runs go side by side."""
     layout = plan_layout(spec.cores, spec.memory, processes=True)
@@ -69,7 +76,7 @@ def _local(spec: ClusterSpec) -> LocalCluster:
         processes=True,
         dashboard_address=":0",
         local_directory=spec.scratch or None,
-        env={**THREAD_ENVIRONMENT, CACHE_VARIABLE: str(kernel_cache_folder()), **spec.environment},
+        env={CACHE_VARIABLE: str(kernel_cache_folder()), **_environment(spec)},
     )
 
 
@@ -84,7 +91,7 @@ def _batch(spec: ClusterSpec) -> SpecCluster:
     except ImportError as error:
         raise ClusterError(_missing(spec.backend, "jobqueue")) from error
     kind = getattr(dask_jobqueue, f"{spec.backend.upper()}Cluster")
-    environment = {**THREAD_ENVIRONMENT, "MALLOC_TRIM_THRESHOLD_": "65536", **spec.environment}
+    environment = {"MALLOC_TRIM_THRESHOLD_": "65536", **_environment(spec)}
     options: dict[str, Any] = {
         "cores": spec.worker_cores,
         "processes": 1,
@@ -168,7 +175,7 @@ def kubernetes_document(spec: ClusterSpec) -> dict[str, Any]:
         image=spec.image,
         n_workers=0,
         resources={"limits": size, "requests": size},
-        env={**THREAD_ENVIRONMENT, "MALLOC_TRIM_THRESHOLD_": "65536", **spec.environment},
+        env={"MALLOC_TRIM_THRESHOLD_": "65536", **_environment(spec)},
     )
     container = document["spec"]["worker"]["spec"]["containers"][0]
     container["args"] = [

@@ -15,22 +15,26 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import fsspec
 
 from mosaic.errors import OutputError, ParameterError
-from mosaic.retries import MOST_TRIES, TransientError, backoff_seconds, with_retries
+from mosaic.retries import MOST_TRIES, TransientError, backoff_seconds, io_errors, with_retries
 
 _BLOCK: Final = 16 << 20
 _S3: Final = frozenset({"s3", "s3a"})
+_PART_BYTES: Final = 32 << 20
+_PARTS_AT_A_TIME: Final = 4
 _S3_OPTIONS: Final = {
+    "max_concurrency": 1,  # more costs a request for the size before every read
     "config_kwargs": {
         "retries": {"mode": "standard", "max_attempts": 8},
         "connect_timeout": 20,
         "read_timeout": 60,
-    }
+    },
 }
 """What the client of S3 does about throttling and silence; credentials and endpoint are those of its own."""
 
@@ -175,7 +179,8 @@ def put(place: Place, data: bytes) -> None:
     def send() -> None:
         system.pipe_file(name, data)
         try:
-            kept = system.cat_file(name)
+            # One byte more than there should be: what is too long differs, too.
+            kept = system.cat_file(name, start=0, end=len(data) + 1)
         except FileNotFoundError as error:
             raise TransientError("it is not there afterwards") from error
         if kept != data:
@@ -244,10 +249,14 @@ def remove(place: Place) -> None:
     """Remove a file or a folder with all it holds; nothing happens when there is none."""
     if isinstance(place, RemotePlace):
         system, name = open_system(place.url)
-        try:
-            with_retries(lambda: system.rm(name, recursive=True))
-        except FileNotFoundError:
-            return
+
+        def delete() -> None:
+            with suppress(FileNotFoundError):
+                system.rm(name, recursive=True)
+            if system.exists(name):
+                raise TransientError(f"{place} is still there after it was removed")
+
+        with_retries(delete)
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     else:
@@ -263,12 +272,15 @@ def upload(source: Path, target: RemotePlace) -> None:
         When the store does not keep what it is sent.
     """
     system, name = open_system(target.url)
+    parts: dict[str, int] = {}
+    if "s3" in system.protocol:
+        parts = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_A_TIME}
     temporary = f"{name}.partial-{uuid.uuid4().hex[:8]}"
     size, crc = source.stat().st_size, _crc(_local_blocks(source))
     problem = ""
     for n_tries in range(1, MOST_TRIES + 1):
         try:
-            with_retries(lambda: system.put_file(str(source), temporary))
+            with_retries(lambda: system.put_file(str(source), temporary, **parts))
             kept = int(system.info(temporary)["size"])
             if kept == size and _crc(_remote_blocks(system, temporary, size)) == crc:
                 with_retries(lambda: system.copy(temporary, name))
@@ -277,6 +289,11 @@ def upload(source: Path, target: RemotePlace) -> None:
             problem = f"{kept} of {size} bytes are there afterwards, or others"
         except FileNotFoundError:
             problem = "it is not there afterwards"
+        except io_errors() as error:
+            # A part that was lost on the way is noticed when the parts are put together.
+            if isinstance(error, PermissionError):
+                raise
+            problem = str(error)
         finally:
             remove(target.parent / temporary.rpartition("/")[2])
         time.sleep(backoff_seconds(n_tries))

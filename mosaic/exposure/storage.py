@@ -16,8 +16,9 @@ import numpy as np
 from astropy.io import fits
 
 from mosaic.errors import MissingFileError, ParameterError, TruncatedFileError
+from mosaic.exposure.scratch import SCRATCH
 from mosaic.places import is_remote, open_system, require_length
-from mosaic.retries import TransientError, with_retries
+from mosaic.retries import with_retries
 
 _RETRY: Final = "restore the file and run again"
 _HEADER_BLOCK: Final = 1 << 16
@@ -104,19 +105,15 @@ def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:
 
 
 def _read_url(path: str, start: int, count: int) -> bytes:
-    """Read a range of an object; an answer that was cut short is asked for again."""
+    """Read a range of an object; an answer shorter than the object is asked for again."""
     system, name = open_system(path)
-    short = b""
 
     def fetch() -> bytes:
-        nonlocal short
-        short = cast("bytes", system.cat_file(name, start=start, end=start + count))
-        return require_length(short, count)
+        data = cast("bytes", system.cat_file(name, start=start, end=start + count))
+        there = count if len(data) == count else max(0, int(system.info(name)["size"]) - start)
+        return require_length(data, min(count, there))
 
-    try:
-        return with_retries(fetch)
-    except TransientError:
-        return short
+    return SCRATCH.read(path, start, count, lambda: with_retries(fetch))
 
 
 def _read_local(path: str, start: int, count: int) -> memoryview:

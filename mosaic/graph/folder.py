@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +15,11 @@ from mosaic.graph.plan import PLAN_NAME, Plan
 from mosaic.graph.software import software_versions
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
-    create_array,
+    ArrayDocument,
+    create_arrays,
     create_group,
-    create_mask,
+    describe_array,
+    describe_mask,
     open_array,
     output_error,
     write_chunk,
@@ -78,36 +82,45 @@ def open_folder(folder: Place, plan: Plan, *, restart: bool) -> Job:
 
 def _create_arrays(job: Job) -> None:
     """Create every array of the job, once, before any worker writes."""
-    plan, settings, folder = job.plan, job.plan.settings, job.folder
+    create_arrays(job.folder, list(_arrays(job)))
+    if job.plan.settings.driz_combine:
+        create_group(job.folder, "mosaic.zarr", _mosaic_attributes(job.plan))
+        for axis, size in zip("yx", job.plan.final.grid.shape_yx, strict=True):
+            write_chunk(open_array(job.store, f"mosaic.zarr/{axis}"), (slice(None),), np.arange(size))
+
+
+def _arrays(job: Job) -> Iterator[ArrayDocument]:
+    plan, settings = job.plan, job.plan.settings
     for chip in plan.chips:
         if settings.static:
-            create_mask(folder, f"low/{chip_task(chip)}", chip.shape_yx)
+            yield describe_mask(f"low/{chip_task(chip)}", chip.shape_yx)
         if settings.driz_cr:
-            create_mask(folder, f"cosmic_rays/{chip_task(chip)}", chip.shape_yx)
+            yield describe_mask(f"cosmic_rays/{chip_task(chip)}", chip.shape_yx)
     if settings.static:
         for group, members in job.static_groups.items():
-            create_mask(folder, f"static/{group}", plan.chips[members[0]].shape_yx)
+            yield describe_mask(f"static/{group}", plan.chips[members[0]].shape_yx)
     if settings.median:
-        _create_plane(job, "median.zarr/median", "float32", 0.0)
+        yield _separate_plane(job, "median.zarr/median")
     if settings.driz_combine:
-        _create_mosaic(job)
+        yield from _mosaic_arrays(job)
     if not settings.clean:
-        _create_intermediates(job)
+        yield from _intermediate_arrays(job)
 
 
-def _create_mosaic(job: Job) -> None:
-    plan, folder = job.plan, job.folder
-    unit = "electron" if plan.settings.final_units == "counts" else "electron/s"
-    create_group(
-        folder,
-        "mosaic.zarr",
-        {"mosaic_version": plan.version, "plan": plan.digest, "wcs": plan.final.grid.to_header_cards()},
-    )
+def _unit(plan: Plan) -> str:
+    return "electron" if plan.settings.final_units == "counts" else "electron/s"
+
+
+def _mosaic_attributes(plan: Plan) -> dict[str, Any]:
+    return {"mosaic_version": plan.version, "plan": plan.digest, "wcs": plan.final.grid.to_header_cards()}
+
+
+def _mosaic_arrays(job: Job) -> Iterator[ArrayDocument]:
+    plan, unit = job.plan, _unit(job.plan)
     shape, tile = plan.final.grid.shape_yx, plan.final.tile
     planes = {"sci": unit, "wht": "s"} | ({"var": f"({unit})2"} if plan.settings.final_err else {})
     for name, plane_unit in planes.items():
-        create_array(
-            folder,
+        yield describe_array(
             f"mosaic.zarr/{name}",
             shape=tuple(shape),
             chunks=(tile, tile),
@@ -117,10 +130,8 @@ def _create_mosaic(job: Job) -> None:
             attributes={"units": plane_unit},
         )
     for axis, size in zip("yx", shape, strict=True):
-        name = f"mosaic.zarr/{axis}"
-        create_array(
-            folder,
-            name,
+        yield describe_array(
+            f"mosaic.zarr/{axis}",
             shape=(size,),
             chunks=(size,),
             dtype="int64",
@@ -128,10 +139,8 @@ def _create_mosaic(job: Job) -> None:
             dimensions=(axis,),
             attributes={"units": "pixel", "description": "0-based pixel of the output frame"},
         )
-        write_chunk(open_array(str(folder), name), (slice(None),), np.arange(size))
     if plan.settings.context:
-        create_array(
-            folder,
+        yield describe_array(
             "mosaic.zarr/ctx",
             shape=(plan.n_context_planes, *shape),
             chunks=(1, tile, tile),
@@ -150,29 +159,27 @@ def untouched_value(job: Job) -> float:
     return float("nan")
 
 
-def _create_plane(job: Job, name: str, dtype: str, fill_value: float) -> None:
+def _separate_plane(job: Job, name: str) -> ArrayDocument:
     layer = job.plan.separate
-    create_array(
-        job.folder,
+    return describe_array(
         name,
         shape=tuple(layer.grid.shape_yx),
         chunks=(layer.tile, layer.tile),
-        dtype=dtype,
-        fill_value=fill_value,
+        dtype="float32",
+        fill_value=0.0,
         dimensions=("y", "x"),
         attributes={"units": "electron/s"},
     )
 
 
-def _create_intermediates(job: Job) -> None:
+def _intermediate_arrays(job: Job) -> Iterator[ArrayDocument]:
     if job.keeps_singles:
         for exposure in job.plan.exposures:
             for kind in ("sci", "wht"):
-                _create_plane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}", "float32", 0.0)
+                yield _separate_plane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}")
     if job.plan.settings.blot:
         for chip in job.plan.chips:
-            create_array(
-                job.folder,
+            yield describe_array(
                 f"intermediates.zarr/blt/{chip_task(chip)}",
                 shape=tuple(chip.shape_yx),
                 chunks=(MASK_BAND_ROWS, chip.shape_yx.nx),

@@ -19,6 +19,7 @@ from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip, SkyLevel
 from mosaic.exposure.reader import is_lit, read_dq
+from mosaic.exposure.scratch import SCRATCH
 from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.outline import OutlineIndex, chip_outline
@@ -31,7 +32,7 @@ from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.software import require_same_software
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
-from mosaic.places import Place, place_of
+from mosaic.places import Place, is_remote, place_of
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
 from mosaic.types import BoolArray, DoubleArray, Window
@@ -315,6 +316,7 @@ def forget_job_state() -> None:
     forget_arrays()
     ROW_CACHE.resize(0)
     STACK_CACHE.clear()
+    SCRATCH.leave()
 
 
 @lru_cache(maxsize=16)
@@ -333,6 +335,8 @@ def open_job(folder: str, identity: str) -> Job:
     plan = Plan.read(place)
     if plan.identity != identity:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
+    if any(is_remote(chip.sci.path) for chip in plan.chips):
+        SCRATCH.use(plan.identity)
     if plan.software:
         require_same_software(plan.software, f"the worker on {platform.node()}")
     return Job(place, plan)

@@ -22,7 +22,7 @@ from mosaic.errors import OutputError
 from mosaic.graph.cancel import withdraw
 from mosaic.graph.store import output_error
 from mosaic.places import Place, RemotePlace, get, put, put_new, remove
-from mosaic.retries import io_errors
+from mosaic.retries import MOST_TRIES, backoff_seconds, io_errors
 
 RENEWAL_S = 4.0
 """Time between two renewals of a lease."""
@@ -70,6 +70,22 @@ def _in_use(folder: Place, holder: str = "") -> str:
     return f"{folder} is in use by another run{holder}; wait for it or choose another output"
 
 
+def _token_of(text: bytes) -> str:
+    """Token of a lease; empty when there is none, or when it did not arrive whole."""
+    try:
+        return str(json.loads(text)["token"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _describe(text: bytes) -> str:
+    """Who holds a lease, as far as it says."""
+    if not _token_of(text):
+        return ""
+    holder = json.loads(text)
+    return f" (process {holder['pid']} on {holder['host']})"
+
+
 class _Lease:
     """The lock object of a job folder in an object store."""
 
@@ -94,13 +110,20 @@ class _Lease:
         OutputError
             When another run holds it.
         """
-        while not put_new(self._place, self._text()):
-            self._watch()
-        # A store that does not know conditions lets two writers through: the last one holds it.
-        time.sleep(0.1)
-        if not self._is_own():
-            raise OutputError(_in_use(self._folder))
-        self._thread.start()
+        for n_tries in range(1, MOST_TRIES + 1):
+            while not put_new(self._place, self._text()):
+                self._watch()
+            # A store that does not know conditions lets two writers through: the last one holds it.
+            time.sleep(0.1)
+            seen = self._read()
+            if _token_of(seen) == self._token:
+                self._thread.start()
+                return
+            if _token_of(seen):
+                raise OutputError(_in_use(self._folder))
+            remove(self._place)  # what was sent did not arrive, or not whole
+            time.sleep(backoff_seconds(n_tries))
+        raise OutputError(f"{self._place} cannot be written ({MOST_TRIES} times); check the object store")
 
     def _watch(self) -> None:
         """Wait until the lease is gone or was not renewed for a while, and remove it then."""
@@ -112,8 +135,7 @@ class _Lease:
             if seen != first:
                 if not seen:
                     return
-                holder = json.loads(seen)
-                raise OutputError(_in_use(self._folder, f" (process {holder['pid']} on {holder['host']})"))
+                raise OutputError(_in_use(self._folder, _describe(seen)))
             if time.monotonic() > deadline:
                 remove(self._place)
                 return
@@ -125,8 +147,7 @@ class _Lease:
             return b""
 
     def _is_own(self) -> bool:
-        text = self._read()
-        return bool(text) and json.loads(text)["token"] == self._token
+        return _token_of(self._read()) == self._token
 
     def _renew(self) -> None:
         """Renew until stopped; tasks stop when the lease was taken, for another run has the folder then."""
