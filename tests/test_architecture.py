@@ -83,8 +83,14 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "rich": {"mosaic.cli"},
     "pydantic": {
         *("mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.alignment"),
-        "cluster",
+        *("cluster.spec", "cluster.jobs.model", "cluster.jobs.schema"),
     },
+    "fastapi": {"cluster.jobs.api", "cluster.jobs.webpage"},
+    "starlette": {"cluster.jobs.api", "cluster.jobs.webpage"},
+    "uvicorn": {"cluster.jobs.server"},
+    "prometheus_client": {"cluster.jobs.metrics"},
+    "sqlite3": {"cluster.jobs.store", "cluster.jobs.tokens", "cluster.jobs.runner"},
+    "PIL": {"cluster.jobs.growing"},
     "scipy": {"mosaic.alignment"},
     "matplotlib": {"mosaic.quality", "mosaic.alignment"},
     "stwcs": {"mosaic.headers"},
@@ -106,6 +112,12 @@ def _part_of(module: str) -> str:
 def _part_of_file(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return _part_of(".".join(part for part in parts if part != "__init__"))
+
+
+def _lies_in(path: Path, modules: set[str]) -> bool:
+    """Whether a file is one of some modules, or lies within one."""
+    name = ".".join(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
 
 
 @cache
@@ -172,9 +184,21 @@ def test_library_is_imported_only_where_it_belongs(library: str) -> None:
         [
             f"{_name(path)}:{line}: {library} is imported outside {sorted(THIRD_PARTY_ONLY_IN[library])}"
             for path in SOURCES
-            if _part_of_file(path) not in THIRD_PARTY_ONLY_IN[library]
+            if not _lies_in(path, THIRD_PARTY_ONLY_IN[library])
             for module, line in _imports(path)
             if module.split(".")[0] == library
+        ]
+    )
+
+
+def test_only_the_command_line_knows_the_job_service() -> None:
+    _fail_with(
+        [
+            f"{_name(path)}:{line}: imports {module}"
+            for path in SOURCES
+            if not _lies_in(path, {"mosaic.cli", "cluster.jobs"})
+            for module, line in _imports(path)
+            if f"{module}.".startswith("cluster.jobs.")
         ]
     )
 
