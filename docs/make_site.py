@@ -21,8 +21,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "build" / "docs" / "pages"
-WRITTEN = ("compatibility", "cluster", "service", "performance", "parity", "alignment", "noise", "cosmic-rays",
-           "scaling", "reliability")  # fmt: skip
+WRITTEN = ("compatibility", "cluster", "service", "performance", "parity", "alignment", "noise",
+           "cosmic-rays", "scaling", "reliability")  # fmt: skip
 """Pages of this folder in the order of the menu; those that are not there are left out."""
 TITLES = {"compatibility": "Quirks and defects, one by one", "cosmic-rays": "Cosmic rays", "noise": "Errors"}
 

@@ -38,7 +38,8 @@ _NOT_IN_CFG: Final = frozenset({"mdriztab", "updatewcs"})
 
 def sections() -> Iterator[tuple[str, list[str]]]:
     """Sections of the parameters, as DrizzlePac divides them, with the names in each; ours come last."""
-    title, names = "GENERAL", []
+    title = "GENERAL"
+    names: list[str] = []
     for name in Settings.model_fields:
         started = "OF OUR OWN" if name == _FIRST_OF_OURS else _SECTIONS.get(name)
         if started is not None:
