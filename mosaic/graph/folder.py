@@ -118,7 +118,7 @@ def _create_arrays(job: Job) -> None:
 
 def _create_mosaic(job: Job) -> None:
     plan, folder = job.plan, job.folder
-    unit = "electron" if plan.settings.final_units == "counts" else "electron/s"
+    unit = job.product_unit.unit(plan.settings.final_units)
     create_group(
         folder,
         "mosaic.zarr",
