@@ -6,10 +6,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mosaic.alignment.settings import AlignChoice, AlignParameters, resolve_align
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.model import Exposure
 from mosaic.exposure.units import product_unit
@@ -30,6 +32,9 @@ from mosaic.products.naming import ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
 from mosaic.provenance import format_toml, parameters_path, write_parameter_file
 from mosaic.settings import Settings
+
+if TYPE_CHECKING:
+    from mosaic.alignment.injob import JobAlignment
 
 Remap = Callable[[Sequence[Exposure], RunGrids], Sequence[Exposure]]
 """Replaces the coordinate maps of exposures, given both output frames."""
@@ -66,6 +71,8 @@ class Result:
     """Exposures that were set aside, and why."""
     warnings: tuple[str, ...] = ()
     """What the user should know."""
+    alignment: tuple[str, ...] = ()
+    """What the alignment found, one line an exposure; the files are in ``align`` in the job folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class PlanReport:
     budget: Budget
     names: ProductNames
     rejected: tuple[ExposureError, ...]
+    is_aligned_first: bool = False
+    """Whether the run begins with an alignment, which reads pixels and may move the frame a little."""
 
     def as_rows(self) -> list[tuple[str, str]]:
         """Label and value, one row each."""
@@ -101,6 +110,7 @@ class PlanReport:
             ("scratch disk", f"{self.budget.scratch_bytes / mib:.0f} MiB"),
             ("product disk", f"{self.budget.product_bytes / mib:.0f} MiB"),
             ("estimated time", f"{estimate_seconds(self.plan, self.budget):.0f} s with compiled kernels"),
+            *([("alignment", "measured by the run; the frame follows it")] if self.is_aligned_first else []),
         ]
 
 
@@ -120,6 +130,7 @@ def plan(
     *,
     options: RunOptions | None = None,
     settings: Settings | None = None,
+    align: AlignChoice = None,
     **parameters: object,
 ) -> PlanReport:
     """Say what `drizzle` would do with the same arguments, without reading a pixel.
@@ -128,9 +139,10 @@ def plan(
     """
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
+    aligning = resolve_align(align)
     read = read_inputs(inputs, output, settings, options, is_run=False)
     names, made, _notes = make_plan(read, options)
-    return PlanReport(made, budget_of(made, options), names, read.catalogue.rejected)
+    return PlanReport(made, budget_of(made, options), names, read.catalogue.rejected, aligning is not None)
 
 
 def drizzle(
@@ -141,6 +153,7 @@ def drizzle(
     observer: Observer | None = None,
     settings: Settings | None = None,
     remap: Remap | None = None,
+    align: AlignChoice = None,
     **parameters: object,
 ) -> Result:
     """Combine exposures into a mosaic: AstroDrizzle's steps, in parallel, within a memory budget.
@@ -159,6 +172,9 @@ def drizzle(
         Checked parameters; else `parameters` are used.
     remap : callable, optional
         Replaces the coordinate maps of the exposures, the frames being made from their own.
+    align : bool, mapping or AlignParameters, optional
+        Align the exposures first: True, or TweakReg's parameters by name. The inputs stay as they are; the
+        solution is kept in the job folder, headerlets (``headerlet=True``) beside the products.
     **parameters
         Parameters by DrizzlePac's names.
 
@@ -172,7 +188,7 @@ def drizzle(
     ParameterError
         For an unknown parameter or an impossible value.
     ExposureError
-        For an exposure that cannot be used, unless ``options.on_error`` is "skip".
+        For an exposure that cannot be used or aligned, unless ``options.on_error`` is "skip".
     BudgetError, OutputError, PlanMismatchError, StoreError
         As their names say.
     """
@@ -180,6 +196,7 @@ def drizzle(
     observer = observer or SilentObserver()
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
+    aligning = resolve_align(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
     read = read_inputs(inputs, output, settings, options)
@@ -187,7 +204,9 @@ def drizzle(
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
             observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            return _drizzle_catalogue(read, options, observer, start, remap)
+            if aligning is None:
+                return _drizzle_catalogue(read, options, observer, start, remap)
+            return _align_and_drizzle(read, aligning, options, observer, start, remap)
         except ExposureError as error:
             remaining = read.without(error)
             if options.on_error == "stop" or remaining is None:
@@ -195,6 +214,69 @@ def drizzle(
             observer.message("WARNING", f"set aside: {error}")
             read = remaining
             options = options.model_copy(update={"restart": True})
+
+
+def _align_and_drizzle(
+    read: Inputs,
+    aligning: AlignParameters,
+    options: RunOptions,
+    observer: Observer,
+    start: float,
+    remap: Remap | None,
+) -> Result:
+    """Align, then drizzle with the WCS that was found; headerlets are products."""
+    from mosaic.alignment.injob import write_job_headerlets  # noqa: PLC0415
+
+    begun = time.perf_counter()
+    read, alignment = align_inputs(read, aligning, options, observer)
+    seconds = time.perf_counter() - begun
+    result = _drizzle_catalogue(read, options, observer, start + seconds, remap)
+    folder = result.job_folder.parent
+    headerlets, notes = write_job_headerlets(alignment, aligning.align, folder)
+    for line in notes:
+        observer.message("WARNING", line)
+    return replace(
+        result,
+        products=(*result.products, *headerlets),
+        timings=(("Alignment", seconds, ""), *result.timings),
+        warnings=(*result.warnings, *notes),
+        alignment=alignment.lines,
+    )
+
+
+def align_inputs(
+    read: Inputs, aligning: AlignParameters, options: RunOptions, observer: Observer
+) -> tuple[Inputs, JobAlignment]:
+    """Give exposures the WCS that aligns them; those that cannot be aligned raise, or are set aside.
+
+    Raises
+    ------
+    AlignmentError
+        The first exposure that could not be aligned, unless ``options.on_error`` is "skip".
+    MosaicError
+        As `mosaic.alignment.injob.align_exposures`.
+    """
+    from mosaic.alignment import require_libraries  # noqa: PLC0415
+
+    require_libraries()
+    from mosaic.alignment.injob import align_exposures  # noqa: PLC0415
+
+    while True:
+        folder = read.reader.job_folder / "align"
+        found = align_exposures(
+            read.catalogue.exposures, aligning, options, folder, reuse=not options.restart
+        )
+        for line in found.lines:
+            observer.message("INFO", f"alignment: {line}")
+        if not found.failed:
+            catalogue = replace(read.catalogue, exposures=found.exposures)
+            return replace(read, catalogue=catalogue), found
+        remaining = read.without(*found.failed)
+        if options.on_error == "stop" or remaining is None:
+            raise found.failed[0]
+        for error in found.failed:
+            observer.message("WARNING", f"set aside: {error}")
+        read = remaining
 
 
 def _drizzle_catalogue(

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
     "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
-    "mosaic.align": BASE | PARAMETERS | SCIENCE | OUTPUT,
+    "mosaic.alignment": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
     "mosaic.tools": BASE
@@ -54,16 +54,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "mosaic.alignment", "cluster", "workers"},
     "mosaic.explore": BASE
     | PARAMETERS
     | SCIENCE
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality", "mosaic.alignment"},
     "mosaic.compat": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.align"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
@@ -75,9 +75,15 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "distributed": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "typer": {"mosaic.cli"},
     "rich": {"mosaic.cli"},
-    "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"},
-    "scipy": {"mosaic.align"},
-    "matplotlib": {"mosaic.quality", "mosaic.align"},
+    "pydantic": {
+        "mosaic.values",
+        "mosaic.settings",
+        "mosaic.parameters",
+        "mosaic.options",
+        "mosaic.alignment",
+    },
+    "scipy": {"mosaic.alignment"},
+    "matplotlib": {"mosaic.quality", "mosaic.alignment"},
     "stwcs": {"mosaic.headers"},
     "configobj": {"mosaic.configfile"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -13,6 +13,7 @@ from mosaic.cli.failure import one_line_errors
 from mosaic.errors import MosaicError, ParameterError
 
 if TYPE_CHECKING:
+    from mosaic.alignment.settings import AlignParameters
     from mosaic.options import RunOptions
     from mosaic.settings import Settings
 
@@ -53,6 +54,19 @@ OnError: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="stop|skip", help="Stop at a bad exposure, or set it aside; default: stop."),
 ]
+Align: TypeAlias = Annotated[
+    bool, typer.Option("--align", help="Align the exposures first; the inputs stay as they are.")
+]
+AlignAssignments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a", "--align-parameter", metavar="NAME=VALUE", help="Set a parameter of the alignment (TweakReg's)."
+    ),
+]
+AlignConfig: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--align-config", metavar="FILE", help="Its parameter file: TOML or TweakReg .cfg."),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and product names only.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
@@ -69,6 +83,8 @@ class Request:
     """Parameters."""
     options: RunOptions
     """Resources and manners."""
+    align: AlignParameters | None = None
+    """Alignment before drizzling."""
 
 
 def parse_request(
@@ -115,6 +131,23 @@ def parse_request(
     return Request(tuple(inputs), output, settings, resolved)
 
 
+def parse_alignment(
+    config: Path | None, assignments: Sequence[str], *, is_wanted: bool
+) -> AlignParameters | None:
+    """Parameters of the alignment; None when none is wanted.
+
+    Raises
+    ------
+    ParameterError
+        When something is unknown or impossible.
+    """
+    if not (is_wanted or config or assignments):
+        return None
+    from mosaic.alignment.settings import load_align_settings, resolve_align
+
+    return resolve_align(load_align_settings(config, assignments))
+
+
 def drizzle_command(
     inputs: Inputs = None,
     output: Output = "",
@@ -126,12 +159,19 @@ def drizzle_command(
     scheduler: Scheduler = None,
     restart: Restart = False,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Combine exposures into a mosaic; an interrupted run is continued.
 
+    With --align (or -a) exposures are aligned first, as 'mosaic align' does it but without a change to the
+    inputs; the solution is in align in the job folder.
+
     Example: mosaic drizzle 'data/*_flc.fits' -o m51 -p final_scale=0.04 -p build=true --memory 4GiB
+    Example: mosaic drizzle 'data/*_flc.fits' -o m51 --align -a threshold=20 -a refcat=gaia.ecsv
     """
     with one_line_errors(debug=debug):
         request = parse_request(
@@ -146,7 +186,8 @@ def drizzle_command(
             restart=restart,
             on_error=on_error,
         )
-        _run(request, quiet=quiet)
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
+        _run(replace(request, align=aligning), quiet=quiet)
 
 
 def plan_command(
@@ -159,6 +200,9 @@ def plan_command(
     tile: Tile = None,
     scheduler: Scheduler = None,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     debug: Debug = False,
 ) -> None:
     """Say what `mosaic drizzle` would do with the same arguments: frame, tiles, memory, disk. Runs nothing.
@@ -177,11 +221,16 @@ def plan_command(
             scheduler=scheduler,
             on_error=on_error,
         )
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
         from mosaic import pipeline
         from mosaic.summary import format_rows
 
         report = pipeline.plan(
-            request.inputs, request.output, options=request.options, settings=request.settings
+            request.inputs,
+            request.output,
+            options=request.options,
+            settings=request.settings,
+            align=aligning,
         )
         typer.echo(format_rows(report.as_rows()))
 
@@ -205,6 +254,7 @@ def _run(request: Request, *, quiet: bool) -> None:
                 options=request.options,
                 observer=progress,
                 settings=request.settings,
+                align=request.align,
             )
         except (MosaicError, OSError) as error:
             log.error("%s", error, extra={SHOWN: True})  # noqa: TRY400 (the traceback belongs to --debug)

@@ -48,9 +48,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove everything in the job folder but its lock and the copies of inputs."""
+    """Remove everything in the job folder but its lock, and what the plan was made from."""
     for entry in folder.iterdir():
-        if entry.name in {"lock", "inputs"}:
+        if entry.name in {"lock", "inputs", "align"}:
             continue
         if entry.is_dir():
             shutil.rmtree(entry)

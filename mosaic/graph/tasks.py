@@ -125,17 +125,17 @@ def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
 
 
 def drizzle_single(
-    job: Job, chips: list[int], target: Window, limits: TaskLimits, *, weights_only: bool
-) -> TileSum:
-    """Drizzle one exposure alone onto a rectangle of the separate frame."""
+    job: Job, chips: list[int], single: TileSum, limits: TaskLimits, *, weights_only: bool
+) -> None:
+    """Drizzle one exposure alone onto a rectangle of the separate frame, after clearing it."""
     frame = job.separate
-    single = TileSum.empty(target, 0.0)
+    target = single.window
+    single.clear(0.0)
     for index in chips:
         model = job.model(frame, index)
         for band in input_bands(job, frame, index, target, limits):
             drops = separate_drops(job, index, band, weights_only=weights_only)
             deposit(drops, model, frame.drop, job.scale_ratio(frame, index), single)
-    return single
 
 
 def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: TaskLimits) -> Iterator[Window]:
@@ -176,15 +176,14 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
             outcome.facts[str(exposure)] = [sums.total, sums.count]
         return outcome
     rows = max(1, limits.strip_bytes // (40 * layer.tile))
-    for exposure, chips in grouped.items():
-        parts = [
-            sum_weights(
-                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32),
-                job.weight_unit(exposure),
-            )
-            for strip in _strips(target, rows)
-        ]
-        outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
+    parts: dict[int, list[WeightSum]] = {exposure: [] for exposure in grouped}
+    for strip in _strips(target, rows):
+        single = TileSum.empty(strip, 0.0)
+        for exposure, chips in grouped.items():
+            drizzle_single(job, chips, single, limits, weights_only=True)
+            parts[exposure].append(sum_weights(single.weight.astype(np.float32), job.weight_unit(exposure)))
+    for exposure, own in parts.items():
+        outcome.facts[str(exposure)] = [sum(p.total for p in own), sum(p.count for p in own)]
     return outcome
 
 
@@ -234,8 +233,9 @@ def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: T
     fill = job.plan.settings.driz_sep_fillval
     images = np.empty((len(exposures), *grown.shape_yx), dtype=np.float32)
     weights = np.empty_like(images)
+    single = TileSum.empty(grown, 0.0)
     for k, chips in enumerate(exposures):
-        single = drizzle_single(job, chips, grown, limits, weights_only=False)
+        drizzle_single(job, chips, single, limits, weights_only=False)
         single.finish(images[k], weights[k])
         if fill is not None:
             images[k][weights[k] == 0.0] = fill

@@ -17,7 +17,8 @@ from astropy.io import fits
 from mosaic.exposure.alternate_wcs import resolve_key
 from mosaic.exposure.instruments.traits import input_traits
 from mosaic.exposure.storage import open_fits
-from mosaic.geometry.wcs import with_alternate
+from mosaic.geometry.correction import LinearWcs
+from mosaic.geometry.wcs import ChipWcs, with_alternate
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
@@ -45,6 +46,8 @@ class HeaderSource:
     """EXTVER that its extensions go by, where the file has another one."""
     wcskey: str = ""
     """Alternate WCS that was used, by key or name: takes the place of the primary."""
+    solution: ChipWcs | None = None
+    """WCS that an alignment found: its linear terms and name take the place of those of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,8 @@ class HeaderReader(Sequence[ChipHeaders]):
             sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
         if key := resolve_key(sci, source.wcskey, source.path, f"extension {source.sci}"):
             sci = with_alternate(sci, key)
+        if source.solution is not None:
+            sci = _with_solution(sci, source.solution)
         err = sci if source.err is None else headers[source.err]
         dq = sci if source.dq is None else headers[source.dq]
         if source.extver is not None:
@@ -214,6 +219,16 @@ class HeaderReader(Sequence[ChipHeaders]):
 def _numbered(header: fits.Header, extver: int) -> fits.Header:
     header = header.copy()
     header["EXTVER"] = extver
+    return header
+
+
+def _with_solution(header: fits.Header, wcs: ChipWcs) -> fits.Header:
+    header = header.copy()
+    header["CRVAL1"], header["CRVAL2"] = wcs.crval_deg
+    (header["CD1_1"], header["CD1_2"]), (header["CD2_1"], header["CD2_2"]) = wcs.cd
+    header["ORIENTAT"] = LinearWcs(wcs.crpix_xy, wcs.crval_deg, wcs.cd).orientat_deg
+    header["WCSNAME"] = wcs.wcsname
+    header["WCSTYPE"] = kw.describe_wcsname(wcs.wcsname)
     return header
 
 

@@ -145,6 +145,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             job.sky[chip.name].recorded,
             chip.extver if chip.extver != chip.file_extver else None,
             job.plan.settings.wcskey,
+            chip.wcs if exposure.wcs_solution else None,
         )
         for chip in exposure.chips
     }

@@ -210,6 +210,35 @@ def load_align_settings(
     return AlignParameters(align, reference, inputs, notes)
 
 
+AlignChoice: TypeAlias = AlignParameters | Mapping[str, object] | bool | None
+"""An alignment as part of a run: parameters, or values by name; True: the defaults; None, False: without."""
+
+
+def resolve_align(choice: AlignChoice) -> AlignParameters | None:
+    """Parameters of an alignment that is part of a run.
+
+    Parameters
+    ----------
+    choice : AlignChoice
+        What was asked for.
+
+    Raises
+    ------
+    ParameterError
+        As `load_align_settings`, and when the headers of the inputs are to be updated.
+    """
+    if choice is None or choice is False:
+        return None
+    if not isinstance(choice, AlignParameters):
+        choice = load_align_settings(keywords=choice if isinstance(choice, Mapping) else {})
+    if choice.align.updatehdr:
+        raise ParameterError(
+            "updatehdr: an alignment within a run leaves its inputs alone; set headerlet for files that can "
+            "be applied to them, or run mosaic align --update first"
+        )
+    return choice
+
+
 def _read_layer(source: object, task: str, problems: list[str]) -> tuple[dict[str, object], tuple[str, ...]]:
     """Flat values of a file or mapping."""
     if source is None or source == "":

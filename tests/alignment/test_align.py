@@ -12,14 +12,17 @@ from astropy.io import fits
 from astropy.table import Table
 from typer.testing import CliRunner
 
-from mosaic.align.run import AlignResult, align
-from mosaic.align.settings import load_align_settings
+import mosaic
+from mosaic.alignment.result import AlignResult
+from mosaic.alignment.run import align
+from mosaic.alignment.settings import load_align_settings
 from mosaic.cli import app
 from mosaic.compat.tweakreg import TweakReg
-from mosaic.errors import OutputError, ParameterError, WcsNameExistsError
+from mosaic.errors import AlignmentError, MissingFileError, OutputError, ParameterError, WcsNameExistsError
 from mosaic.options import RunOptions
+from mosaic.products.partial import PartialFile
 from mosaic.simulate import SimulatedSet
-from tests.align.conftest import pointing_errors
+from tests.alignment.conftest import pointing_errors
 
 OPTIONS = RunOptions.resolve(cores=2, memory="500MB")
 FIND = {"threshold": 15.0, "searchrad": 1.5, "minobj": 10}
@@ -28,7 +31,7 @@ QUIET = {"see2dplot": False, "residplot": "No plot", "writecat": False}
 
 def _align(inputs: list[str], folder: Path, **names: object) -> AlignResult:
     parameters = load_align_settings(keywords={**FIND, **QUIET, **names})
-    return align(inputs, parameters, options=OPTIONS, folder=folder)
+    return align(inputs, folder, options=OPTIONS, settings=parameters)
 
 
 @pytest.mark.parametrize("solve", ["sequential", "global"])
@@ -61,7 +64,7 @@ def test_inputs_stay_as_they_are_unless_an_update_is_asked_for(copies: list[str]
 def test_threads_do_not_change_a_solution(copies: list[str], tmp_path: Path) -> None:
     parameters = load_align_settings(keywords={**FIND, **QUIET})
     results = [
-        align(copies, parameters, options=RunOptions.resolve(cores=n), folder=tmp_path / str(n))
+        align(copies, tmp_path / str(n), options=RunOptions.resolve(cores=n), settings=parameters)
         for n in (1, 2)
     ]
     texts = [(tmp_path / str(n) / "align_solution.json").read_text() for n in (1, 2)]
@@ -152,7 +155,7 @@ def test_a_catalogue_gives_absolute_positions(
     result = _align(copies, tmp_path, refcat=str(pointed.paths[0].parent / "sources.ecsv"), updatehdr=True)
     assert result.is_complete
     stars = Table.read(pointed.paths[0].parent / "sources.ecsv")
-    fresh = align(copies, load_align_settings(keywords={**FIND, **QUIET}), options=OPTIONS, folder=tmp_path)
+    fresh = align(copies, tmp_path, options=OPTIONS, **FIND, **QUIET)
     for image in fresh.images:
         ra, dec = image.sky()
         east = (ra[:, None] - np.asarray(stars["ra"])) * np.cos(np.radians(2.2)) * 3600
@@ -296,3 +299,83 @@ def test_the_command_tells_shifts_and_fails_when_an_image_is_not_aligned(
     assert "nothing to align" in failed.output
     wrong = CliRunner().invoke(app, [*arguments, "-p", "serchrad=2"])
     assert wrong.exit_code == 2
+
+
+def test_the_function_gives_a_table_and_writes_nothing_unless_told_where(
+    copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = [Path(path).read_bytes() for path in copies]
+    result = mosaic.align(copies, options=OPTIONS, **FIND)
+    assert not list(Path().iterdir())
+    assert [Path(path).read_bytes() for path in copies] == before
+    table = result.table()
+    assert list(table["status"]) == ["reference", "aligned", "aligned"]
+    assert list(table["file"]) == [Path(path).name for path in copies]
+    assert table["dx"][1] == result.solutions[1].fit.offset_xy[0]
+    assert table["rms_ra"].unit == "mas"
+    # 0.05 pixels of 50 mas.
+    assert 1.2 < table["rms_ra"][1] < 5.0
+    result.require_complete()
+    with pytest.raises(ParameterError, match="name the output folder"):
+        mosaic.align(copies, options=OPTIONS, headerlet=True)
+
+
+def test_a_file_that_cannot_be_read_stops_or_is_set_aside_with_its_reason(
+    copies: list[str], tmp_path: Path
+) -> None:
+    Path(copies[1]).write_bytes(b"not fits")
+    with pytest.raises(MissingFileError, match="cannot be read"):
+        _align(copies, tmp_path)
+    options = RunOptions.resolve(cores=2, memory="500MB", on_error="skip")
+    result = mosaic.align(copies, options=options, updatehdr=True, **FIND)
+    assert [s.status for s in result.solutions] == ["reference", "aligned"]
+    assert list(result.table()["status"]) == ["reference", "aligned", "unusable"]
+    assert not result.is_complete
+    with pytest.raises(AlignmentError, match="not aligned: cannot be read"):
+        result.require_complete()
+    assert Path(copies[1]).read_bytes() == b"not fits"
+
+
+def test_a_header_that_cannot_be_written_leaves_that_file_and_updates_the_others(
+    copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Path(copies[1]).read_bytes()
+    publish = PartialFile.publish
+
+    def fail_at_second(out: PartialFile) -> None:
+        if out.path == Path(copies[1]):
+            raise OutputError(f"{out.path}: the disk is full")
+        publish(out)
+
+    monkeypatch.setattr(PartialFile, "publish", fail_at_second)
+    result = _align(copies, tmp_path, updatehdr=True)
+    assert [s.status for s in result.solutions] == ["reference", "not_written", "aligned"]
+    assert "the file is as it was" in result.solutions[1].reason
+    assert Path(copies[1]).read_bytes() == before
+    assert result.updated == (Path(copies[0]), Path(copies[2]))
+    assert not list(tmp_path.glob(".*partial"))
+    assert fits.getheader(copies[2], "SCI", 1)["WCSNAME"] == "TWEAK"
+
+
+def test_headerlets_of_files_say_what_the_updated_headers_say(copies: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    texts = {"headerlet": True, "author": "A. Uthor", "hdrfile": "v1", "catalog": "GAIAEDR3"}
+    dry = _align(copies, folder, **texts)
+    names = [f"{Path(path).name[:9]}_v1_hlet.fits" for path in copies]
+    assert [path.name for path in dry.products if "hlet" in path.name] == names
+    made = [fits.getheader(folder / name, "SIPWCS", 1) for name in names]
+    with pytest.raises(OutputError, match="exists already; set clobber"):
+        _align(copies, folder, updatehdr=True, **texts)
+    _align(copies, folder, updatehdr=True, clobber=True, **texts)
+    for path, name, header in zip(copies, names, made, strict=True):
+        with fits.open(path) as hdul:
+            for keyword in ("CRVAL1", "CRVAL2", "CD1_1", "CD2_1", "WCSNAME", "NMATCH", "RMS_RA"):
+                assert hdul["SCI", 1].header.get(keyword) == header.get(keyword), keyword
+            attached = [hdu for hdu in hdul if hdu.header.get("XTENSION") == "HDRLET"]
+            assert [hdu.header["HDRNAME"] for hdu in attached] == ["TWEAK"]
+        primary = fits.getheader(folder / name)
+        assert (primary["AUTHOR"], primary["CATALOG"], primary["DESTIM"]) == (
+            "A. Uthor", "GAIAEDR3", Path(path).name[:9],
+        )  # fmt: skip

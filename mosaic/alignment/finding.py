@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from mosaic.align.settings import FindSettings
+from mosaic.alignment.settings import FindSettings
 from mosaic.errors import ParameterError
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import BoolArray, DoubleArray, FloatArray

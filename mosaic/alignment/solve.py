@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import ConvexHull, KDTree
 
-from mosaic.align.fitting import (
+from mosaic.alignment.fitting import (
     IDENTITY,
     SMALLEST_SET,
     Fit,
@@ -24,9 +24,9 @@ from mosaic.align.fitting import (
     match,
     thin,
 )
-from mosaic.align.images import ImageSources
-from mosaic.align.settings import AlignSettings
-from mosaic.align.solution import Solution, frame_positions
+from mosaic.alignment.images import ImageSources
+from mosaic.alignment.settings import AlignSettings
+from mosaic.alignment.solution import Solution, frame_positions
 from mosaic.geometry.grid import OutputGrid
 from mosaic.types import DoubleArray
 

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from mosaic.align.images import ChipSources, ImageSources
-from mosaic.align.plots import write_plots
-from mosaic.align.settings import AlignSettings
-from mosaic.align.solution import Solution, corrected_sky, corrected_wcs, sky_rms_deg
+from mosaic.alignment.images import ChipSources, ImageSources
+from mosaic.alignment.plots import write_plots
+from mosaic.alignment.result import AlignResult
+from mosaic.alignment.settings import AlignSettings
+from mosaic.alignment.solution import Solution, corrected_sky, corrected_wcs, sky_rms_deg
 from mosaic.geometry.grid import OutputGrid
 from mosaic.products.partial import write_whole
 from mosaic.runlog import LOGGER_NAME
@@ -45,6 +46,12 @@ class AlignProducts:
     """Reference catalogue, (n, 2), pixels relative to the reference pixel."""
     reference_origin: Sequence[str]
     """Where each of its sources comes from."""
+
+    @classmethod
+    def of(cls, result: AlignResult) -> AlignProducts:
+        """What the files of a result are made from."""
+        reference = result.reference
+        return cls(result.frame, result.images, result.solutions, reference.xy, reference.origin)
 
 
 def write_products(products: AlignProducts, settings: AlignSettings, folder: Path) -> list[Path]:

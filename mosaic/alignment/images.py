@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import KDTree
 
-from mosaic.align.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
-from mosaic.align.exclusions import read_exclusions, region_mask
-from mosaic.align.finding import Sources, background_sigma, find_sources, is_pixel_sharp
-from mosaic.align.settings import AlignSettings, FindSettings
+from mosaic.alignment.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
+from mosaic.alignment.exclusions import read_exclusions, region_mask
+from mosaic.alignment.finding import Sources, background_sigma, find_sources, is_pixel_sharp
+from mosaic.alignment.settings import AlignSettings, FindSettings
 from mosaic.errors import BudgetError, CatalogError, MissingFileError, StructureError
 from mosaic.exposure.dq import good_mask, parse_bits
+from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.reader import read_dq, read_science
 from mosaic.exposure.storage import open_fits
 from mosaic.geometry.wcs import ChipWcs, header_number
-from mosaic.types import BoolArray, DoubleArray
+from mosaic.types import BoolArray, DoubleArray, FloatArray, Window
 
 _BYTES_PER_PIXEL = 40
 """Pixels, flags, smoothed pixels, labels and masks of one chip while sources are found on it."""
@@ -64,11 +66,13 @@ class ImageSources:
     """Chips in the order of the file."""
     notes: tuple[str, ...] = ()
     """What was ignored."""
+    filename: str = ""
+    """Base name it would have as a file of its own; empty: that of `path`."""
 
     @property
     def name(self) -> str:
         """Base name of the file."""
-        return Path(self.path).name
+        return self.filename or Path(self.path).name
 
     @property
     def root(self) -> str:
@@ -102,6 +106,8 @@ class _ChipPlace:
     hdu_index: int
     wcs: ChipWcs
     exclusion: Path | None
+    chip: Chip | None = None
+    """Where its pixels lie, when that is known; else the file is opened."""
 
 
 def read_images(
@@ -134,23 +140,69 @@ def read_images(
     BudgetError
         When one chip does not fit the memory.
     """
-    if settings.catfile:
-        catalogs = {**read_catalog_list(Path(settings.catfile), paths), **catalogs}
     excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
     opened = [_open(path, () if path in catalogs else excluded.get(Path(path).name, ())) for path in paths]
-    unlisted = [places for path, (_, places) in zip(paths, opened, strict=True) if path not in catalogs]
+    return _collect(opened, settings, catalogs, cores=cores, memory_bytes=memory_bytes)
+
+
+def read_exposures(
+    exposures: Sequence[Exposure], settings: AlignSettings, *, cores: int, memory_bytes: int
+) -> list[ImageSources]:
+    """Find the sources of exposures that the catalogue described, with the WCS that it chose.
+
+    Parameters and errors are those of `read_images`.
+    """
+    excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
+    opened = []
+    for exposure in exposures:
+        masks = [*excluded.get(exposure.filename, ()), *(None for _ in exposure.chips)]
+        places = [
+            _ChipPlace(exposure.path, chip.extver, chip.hdu_index, chip.wcs, mask, chip)
+            for chip, mask in zip(exposure.chips, masks, strict=False)
+        ]
+        detector = f"{exposure.instrument} {exposure.detector}".strip()
+        epoch = 0.5 * (exposure.expstart_mjd + exposure.expend_mjd)
+        opened.append((ImageSources(exposure.path, detector, epoch, (), (), exposure.filename), places))
+    return _collect(opened, settings, {}, cores=cores, memory_bytes=memory_bytes)
+
+
+def _collect(
+    opened: Sequence[tuple[ImageSources, list[_ChipPlace]]],
+    settings: AlignSettings,
+    catalogs: Mapping[str, tuple[Path, ...]],
+    *,
+    cores: int,
+    memory_bytes: int,
+) -> list[ImageSources]:
+    """Sources of images from their catalogues, or found on their chips."""
+    if settings.catfile:
+        listed = read_catalog_list(Path(settings.catfile), [image.name for image, _ in opened])
+        catalogs = {image.path: listed[image.name] for image, _ in opened} | dict(catalogs)
+    unlisted = [places for image, places in opened if image.path not in catalogs]
     searched = list(chain.from_iterable(unlisted))
     found = _search(searched, settings, cores=cores, memory_bytes=memory_bytes)
     images = []
-    for path, (image, places) in zip(paths, opened, strict=True):
-        if path in catalogs:
-            chips = tuple(_listed(place, file, settings) for place, file in _paired(places, catalogs[path]))
+    for image, places in opened:
+        if image.path in catalogs:
+            pairs = _paired(places, catalogs[image.path])
+            chips = tuple(_listed(place, file, settings) for place, file in pairs)
             images.append(replace(image, chips=chips))
         else:
-            parts = [found[path, place.hdu_index] for place in places]
+            parts = [found[image.path, place.hdu_index] for place in places]
             notes = tuple(note for _, ignored in parts for note in ignored)
             images.append(replace(image, chips=tuple(chip for chip, _ in parts), notes=notes))
     return leave_out_fixed(images, settings) if settings.reject_fixed else images
+
+
+def check_readable(path: str) -> None:
+    """Refuse a file whose chips cannot be described.
+
+    Raises
+    ------
+    MissingFileError, StructureError, WcsError
+        As their names say.
+    """
+    _open(path, ())
 
 
 def read_chip_wcs(path: str) -> list[ChipWcs]:
@@ -234,14 +286,7 @@ def _find(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]
     """Read a chip and find its sources."""
     bits = parse_bits(find.dqbits, "dqbits")
     ignored: list[str] = []
-    with open_fits(place.path) as hdul:
-        data = hdul[place.hdu_index].data
-        if data is None:
-            raise StructureError(place.path, "has no pixels", "leave it out", f"sci,{place.extver}")
-        image = np.array(data, dtype=np.float32)
-        is_good: BoolArray | None = None
-        if bits is not None and ("DQ", place.extver) in hdul and hdul["DQ", place.extver].data is not None:
-            is_good = good_mask(hdul["DQ", place.extver].data.astype(np.int64).astype(np.uint16), bits)
+    image, is_good = _read_file(place, bits) if place.chip is None else _read_chip(place.chip, bits)
     sigma = background_sigma(image, is_good, find)
     if place.exclusion is not None:
         allowed, ignored = region_mask(place.exclusion, place.wcs.shape_yx, place.wcs)
@@ -250,6 +295,26 @@ def _find(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]
     sources = find_sources(image, is_good, sigma, find)
     sources = sources.take(np.argsort(-sources.flux, kind="stable"))
     return ChipSources(place.extver, place.hdu_index, place.wcs, sigma, sources), ignored
+
+
+def _read_file(place: _ChipPlace, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
+    """Pixels of a chip, and where its flags are good; None when they are not used."""
+    with open_fits(place.path) as hdul:
+        data = hdul[place.hdu_index].data
+        if data is None:
+            raise StructureError(place.path, "has no pixels", "leave it out", f"sci,{place.extver}")
+        image = np.array(data, dtype=np.float32)
+        is_good: BoolArray | None = None
+        if bits is not None and ("DQ", place.extver) in hdul and hdul["DQ", place.extver].data is not None:
+            is_good = good_mask(hdul["DQ", place.extver].data.astype(np.int64).astype(np.uint16), bits)
+    return image, is_good
+
+
+def _read_chip(chip: Chip, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
+    """Likewise, of a chip that the catalogue described."""
+    whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+    is_good = None if bits is None or chip.dq is None else good_mask(read_dq(chip, whole), bits)
+    return read_science(chip, whole), is_good
 
 
 def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[ImageSources]:

@@ -12,9 +12,9 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 
-from mosaic.align.catalogs import FluxLimits, read_catalog_list, read_columns, read_reference, select_rows
-from mosaic.align.exclusions import read_exclusions, region_mask
-from mosaic.align.settings import load_align_settings
+from mosaic.alignment.catalogs import FluxLimits, read_catalog_list, read_columns, read_reference, select_rows
+from mosaic.alignment.exclusions import read_exclusions, region_mask
+from mosaic.alignment.settings import load_align_settings
 from mosaic.errors import CatalogError, ParameterError
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.types import ShapeYX

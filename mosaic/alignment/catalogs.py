@@ -17,7 +17,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
-from mosaic.align.settings import FluxUnits
+from mosaic.alignment.settings import FluxUnits
 from mosaic.errors import CatalogError
 from mosaic.types import DoubleArray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic.align.finding import (
+from mosaic.alignment.finding import (
     Sources,
     _without_duplicates,
     background_sigma,
@@ -13,7 +13,7 @@ from mosaic.align.finding import (
     is_pixel_sharp,
     make_kernel,
 )
-from mosaic.align.settings import FindSettings
+from mosaic.alignment.settings import FindSettings
 from mosaic.errors import ParameterError
 
 SHAPE = (150, 190)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaic.align.fitting import IDENTITY, SingularFitError, find_offset, fit_linear, match, thin
+from mosaic.alignment.fitting import IDENTITY, SingularFitError, find_offset, fit_linear, match, thin
 
 
 def _positions(n: int = 300, seed: int = 0) -> np.ndarray:

@@ -8,8 +8,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from mosaic.align.fitting import Fit
-from mosaic.align.solution import corrected_wcs, sky_rms_deg
+from mosaic.alignment.fitting import Fit
+from mosaic.alignment.solution import corrected_wcs, sky_rms_deg
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.types import ShapeYX

@@ -11,14 +11,17 @@ from typing import Literal
 
 import numpy as np
 
-from mosaic.align.fitting import IDENTITY, Fit, Offset
+from mosaic.alignment.fitting import IDENTITY, Fit, Offset
 from mosaic.geometry.correction import correct_chip
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.tangent import Matrix2, PairXY, tangent_basis
 from mosaic.geometry.wcs import ChipWcs
+from mosaic.solutions.corrections import FitFacts
 from mosaic.types import DoubleArray
 
-Status = Literal["reference", "aligned", "too_few_sources", "not_enough_matches", "ambiguous", "singular"]
+Status = Literal[
+    "reference", "aligned", "too_few_sources", "not_enough_matches", "ambiguous", "singular", "not_written"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Solution:
     path: str
     """The file."""
     status: Status
-    """reference: it defines the frame; aligned: fitted; else why it was left alone."""
+    """reference: it defines the frame; aligned: fitted; not_written: aligned, but its header could not be
+    updated; else why it was left alone."""
     reason: str = ""
     """Why it was not aligned, with the numbers and what to do."""
     fit: Fit = IDENTITY
@@ -96,6 +100,14 @@ def corrected_wcs(wcs: ChipWcs, frame: OutputGrid, fit: Fit) -> tuple[PairXY, Ma
         Degrees per pixel.
     """
     return correct_chip(wcs.crval_deg, wcs.cd, direction_change(frame, fit))
+
+
+def fit_facts(frame: OutputGrid, solution: Solution) -> FitFacts:
+    """What headers say of a fit; nothing for the image that defines the frame."""
+    if solution.status != "aligned":
+        return FitFacts()
+    east, north = sky_rms_deg(frame, solution.fit)
+    return FitFacts(rms_ra_deg=east, rms_dec_deg=north, nmatch=solution.n_used)
 
 
 def sky_rms_deg(frame: OutputGrid, fit: Fit) -> PairXY:

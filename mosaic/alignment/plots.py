@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mosaic.align.fitting import Offset
-from mosaic.align.images import ImageSources
-from mosaic.align.settings import AlignSettings
-from mosaic.align.solution import Solution
+from mosaic.alignment.fitting import Offset
+from mosaic.alignment.images import ImageSources
+from mosaic.alignment.settings import AlignSettings
+from mosaic.alignment.solution import Solution
 from mosaic.products.partial import write_whole
 
 Figure: TypeAlias = Any  # matplotlib is optional: its types cannot be named

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic.align.fitting import SMALLEST_SET, Fit, Geometry, match
-from mosaic.align.settings import AlignSettings
-from mosaic.align.solution import Solution
-from mosaic.align.solve import Field, Reference, overlap_area
+from mosaic.alignment.fitting import SMALLEST_SET, Fit, Geometry, match
+from mosaic.alignment.settings import AlignSettings
+from mosaic.alignment.solution import Solution
+from mosaic.alignment.solve import Field, Reference, overlap_area
 from mosaic.types import DoubleArray
 
 _ROUNDS = 3
