@@ -87,6 +87,14 @@ class PlanMismatchError(MosaicError):
     """Raised when a job folder belongs to other inputs or parameters than those given."""
 
 
+class RunCancelledError(MosaicError):
+    """Raised when a run was asked to stop: what is finished is kept, the same command continues."""
+
+
+class ClusterError(MosaicError):
+    """Raised when workers cannot be had or are lost: mend the cluster, then run the same command again."""
+
+
 class CatalogError(MosaicError, ValueError):
     """Raised when a catalogue of sources is absent, unreadable or empty after its limits."""
 

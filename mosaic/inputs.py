@@ -6,6 +6,9 @@ not cover any of these by itself (`mosaic.exposure`, `mosaic.headers`).
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from mosaic.exposure.mdriztab import read_mdriztab
 from mosaic.headers.update_wcs import update_wcs
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_table
+from mosaic.places import Place, RemotePlace
 from mosaic.products.empty import write_empty_product
 from mosaic.products.naming import resolve_product_names
 from mosaic.settings import Settings
@@ -57,7 +61,7 @@ class Inputs:
             return None
         return self.reader.read(replace(self.expanded, files=files), (*self.catalogue.rejected, *errors))
 
-    def write_empty_product(self) -> Path | None:
+    def write_empty_product(self) -> Place | None:
         """Write the product without pixels of a run that no exposure is left to; None when there is none."""
         listed = [file.path for file in self.reader.listed]
         return write_empty_product(listed, self.output or self.product, self.reasons)
@@ -194,9 +198,16 @@ def read_inputs(
 
 
 def _staging_folder(expanded: ExpandedInputs, output: str) -> Path:
-    """Where copies of inputs are: in the job folder, so that they last as long as it."""
+    """Where copies of inputs are: in the job folder, so that they last as long as it.
+
+    For a job folder in an object store they are made on a disk and shared from there (`share_copies`).
+    """
     first = expanded.files[0].path if expanded.files else "final"
     names = resolve_product_names(
         output, first, instrument="", n_exposures=len(expanded.files), association=expanded.product
     )
-    return names.path(f"{names.rootname}.mosaic") / "inputs"
+    folder = names.place(f"{names.rootname}.mosaic")
+    if isinstance(folder, RemotePlace):
+        digest = hashlib.sha256(folder.url.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"mosaic-copies-{os.getuid()}" / digest / "inputs"
+    return folder / "inputs"

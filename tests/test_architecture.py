@@ -16,7 +16,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 MAX_FUNCTION_LINES = 80
 MAX_FILE_LINES = 500
 
-BASE = {"mosaic.errors", "mosaic.types"}
+BASE = {"mosaic.errors", "mosaic.types", "mosaic.retries", "mosaic.places"}
 PARAMETERS = {
     *("mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"),
     *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
@@ -26,6 +26,8 @@ OUTPUT = {"mosaic.headers", "mosaic.products", "mosaic.solutions"}
 MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.errors": set(),
     "mosaic.types": set(),
+    "mosaic.retries": set(),
+    "mosaic.places": {"mosaic.errors", "mosaic.retries"},
     "mosaic.values": BASE,
     "mosaic.configfile": BASE,
     "mosaic.settings": BASE | {"mosaic.values"},
@@ -50,11 +52,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.tools": BASE
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
     "mosaic.inputs": BASE | PARAMETERS | OUTPUT | {"mosaic.exposure"},
+    "mosaic.outcome": BASE | {"mosaic.graph", "mosaic.products"},
     "mosaic.pipeline": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "mosaic.alignment", "cluster", "workers"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.outcome", "mosaic.quality", "mosaic.alignment"}
+    | {"cluster", "workers"},
     "mosaic.explore": BASE
     | PARAMETERS
     | SCIENCE
@@ -71,16 +75,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 COMPOSITION_ROOTS = {"mosaic", "mosaic.cli"}
 THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "numba": {"mosaic.kernels"},
+    "dask_jobqueue": {"cluster"},
+    "dask_kubernetes": {"cluster"},
     "dask": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "distributed": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "typer": {"mosaic.cli"},
     "rich": {"mosaic.cli"},
     "pydantic": {
-        "mosaic.values",
-        "mosaic.settings",
-        "mosaic.parameters",
-        "mosaic.options",
-        "mosaic.alignment",
+        *("mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.alignment"),
+        "cluster",
     },
     "scipy": {"mosaic.alignment"},
     "matplotlib": {"mosaic.quality", "mosaic.alignment"},

@@ -17,8 +17,9 @@ from mosaic.alignment.images import ImageSources
 from mosaic.alignment.settings import AlignSettings
 from mosaic.alignment.solution import Solution, direction_change, fit_facts
 from mosaic.errors import MosaicError, OutputError, WcsNameExistsError
-from mosaic.exposure.storage import is_remote, open_fits
+from mosaic.exposure.storage import open_fits
 from mosaic.geometry.grid import OutputGrid
+from mosaic.places import is_remote
 from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.apply import attach
 from mosaic.solutions.corrections import correct_exposure

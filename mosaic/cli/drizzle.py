@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,24 @@ Tile: TypeAlias = Annotated[
 ]
 Scheduler: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="KIND", help="threads, processes, serial, or a Dask scheduler's address."),
+    typer.Option(
+        metavar="KIND",
+        help="threads, processes, serial, slurm, pbs, sge, lsf, kubernetes, module:factory, or the address "
+        "of a Dask scheduler, tls://host:8786; default: threads.",
+    ),
+]
+ClusterEntries: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster", metavar="FILE|NAME=VALUE", help="Describe the cluster: TOML files and single values."
+    ),
+]
+OnInterrupt: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="cancel|detach",
+        help="On Ctrl-C: stop the work, or leave it to a process in the background, which ends it.",
+    ),
 ]
 Restart: TypeAlias = Annotated[
     bool, typer.Option("--restart", help="Discard what an interrupted run left; default: continue it.")
@@ -157,11 +175,13 @@ def drizzle_command(
     memory: Memory = None,
     tile: Tile = None,
     scheduler: Scheduler = None,
+    cluster: ClusterEntries = None,
     restart: Restart = False,
     on_error: OnError = None,
     align: Align = False,
     align_parameter: AlignAssignments = None,
     align_config: AlignConfig = None,
+    on_interrupt: OnInterrupt = "cancel",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -183,11 +203,14 @@ def drizzle_command(
             memory=memory,
             tile=tile,
             scheduler=scheduler,
+            cluster=tuple(cluster) if cluster else None,
             restart=restart,
             on_error=on_error,
         )
+        if on_interrupt not in {"cancel", "detach"}:
+            raise ParameterError(f"--on-interrupt {on_interrupt}: it must be cancel or detach")
         aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
-        _run(replace(request, align=aligning), quiet=quiet)
+        _run(replace(request, align=aligning), quiet=quiet, detaches=on_interrupt == "detach")
 
 
 def plan_command(
@@ -199,6 +222,7 @@ def plan_command(
     memory: Memory = None,
     tile: Tile = None,
     scheduler: Scheduler = None,
+    cluster: ClusterEntries = None,
     on_error: OnError = None,
     align: Align = False,
     align_parameter: AlignAssignments = None,
@@ -219,6 +243,7 @@ def plan_command(
             memory=memory,
             tile=tile,
             scheduler=scheduler,
+            cluster=tuple(cluster) if cluster else None,
             on_error=on_error,
         )
         aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
@@ -235,7 +260,7 @@ def plan_command(
         typer.echo(format_rows(report.as_rows()))
 
 
-def _run(request: Request, *, quiet: bool) -> None:
+def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     """Carry out a request with progress on stderr, products on stdout and a log file."""
     from mosaic.cli.logfile import SHOWN, logging_to
     from mosaic.cli.progress import LiveProgress, choose_display
@@ -246,16 +271,33 @@ def _run(request: Request, *, quiet: bool) -> None:
         log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)
         # The import takes seconds: the log is there before it.
         from mosaic import pipeline
+        from mosaic.cli.interrupt import LOG_NAME, cancelling_on_interrupt, continue_in_background
+        from mosaic.errors import RunCancelledError
+        from mosaic.graph.cancel import CancelToken
+        from mosaic.places import is_remote
 
+        token = CancelToken()
         try:
-            result = pipeline.drizzle(
-                request.inputs,
-                request.output,
-                options=request.options,
-                observer=progress,
-                settings=request.settings,
-                align=request.align,
-            )
+            with cancelling_on_interrupt(token):
+                result = pipeline.drizzle(
+                    request.inputs,
+                    request.output,
+                    options=request.options,
+                    observer=progress,
+                    settings=request.settings,
+                    align=request.align,
+                    cancel=token,
+                )
+        except RunCancelledError as error:
+            if not detaches:
+                log.warning("%s", error, extra={SHOWN: True})
+                raise
+            folder = Path.cwd() if is_remote(request.output) else Path(f"{request.output}.mosaic")
+            number = continue_in_background(sys.argv[1:], folder)
+            text = f"process {number} goes on in the background; its output is in {folder / LOG_NAME}"
+            log.info(text)
+            typer.echo(text, err=True)
+            return
         except (MosaicError, OSError) as error:
             log.error("%s", error, extra={SHOWN: True})  # noqa: TRY400 (the traceback belongs to --debug)
             raise

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import uuid
+from dataclasses import replace
 
 import numpy as np
 
-from mosaic.errors import OutputError, PlanMismatchError
+from mosaic.errors import PlanMismatchError
 from mosaic.graph.job import Job, chip_task, forget_job_state
-from mosaic.graph.plan import Plan
+from mosaic.graph.plan import PLAN_NAME, Plan
+from mosaic.graph.software import software_versions
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
     create_array,
@@ -22,48 +20,26 @@ from mosaic.graph.store import (
     output_error,
     write_chunk,
 )
+from mosaic.places import Place, list_names, remove, size_of
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the job folder for this run alone, making it if need be.
+def empty_folder(folder: Place) -> None:
+    """Remove everything in the job folder but its lock and what the plan was made from; the plan goes first.
 
-    Raises
-    ------
-    OutputError
-        When the folder cannot be made, or another run holds it.
+    Without the plan nothing else counts, should the rest stay because this process is killed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("w")
-    except OSError as error:
-        raise output_error(error, folder) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            problem = f"{folder} is in use by another run; wait for it or choose another output"
-            raise OutputError(problem) from error
-        yield
+    names = list_names(folder)
+    for name in sorted(names, key=lambda name: name != PLAN_NAME):
+        if name not in {"lock", "inputs", "align"}:
+            remove(folder / name)
 
 
-def empty_folder(folder: Path) -> None:
-    """Remove everything in the job folder but its lock, and what the plan was made from."""
-    for entry in folder.iterdir():
-        if entry.name in {"lock", "inputs", "align"}:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
+def open_folder(folder: Place, plan: Plan, *, restart: bool) -> Job:
     """Prepare the job folder of a plan, or find the job to be continued in it.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         The job folder, locked.
     plan : Plan
         What is to be done.
@@ -80,7 +56,7 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
     forget_job_state()
     if restart:
         empty_folder(folder)
-    if (folder / "plan.json").exists():
+    if size_of(folder / PLAN_NAME) >= 0:
         earlier = Plan.read(folder)
         if earlier.digest != plan.digest:
             raise PlanMismatchError(
@@ -88,6 +64,9 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
                 "or choose another output"
             )
         plan = plan.with_tiles_of(earlier)
+    else:
+        plan = replace(plan, incarnation=uuid.uuid4().hex[:12])
+    plan = replace(plan, software=software_versions())
     job = Job(folder, plan)
     try:
         _create_arrays(job)

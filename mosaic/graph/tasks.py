@@ -12,13 +12,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import psutil
 
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.reader import read_science
+from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.drops import final_drops, separate_drops
+from mosaic.graph.gate import TASK_GATE
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.memory import peak_resident_bytes
 from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
@@ -28,6 +30,7 @@ from mosaic.graph.store import MASK_BAND_ROWS, open_array, write_chunk, write_ma
 from mosaic.graph.verify import with_sizes
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.prepare import count_usable
+from mosaic.retries import TransientError, io_errors, is_transient
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
@@ -38,12 +41,12 @@ STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
 
 
-def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
+def run_task(folder: str, identity: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
     """Carry out one task and keep its record in the ledger.
 
     Parameters
     ----------
-    folder, digest : str
+    folder, identity : str
         Job folder and the job expected in it.
     phase, task : str
         Which task.
@@ -60,27 +63,37 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     MosaicError
         With the exposure, chip or tile in its text.
     """
-    job = open_job(folder, digest)
-    start = time.perf_counter()
+    raise_if_withdrawn(folder, identity)
+    job = open_job(folder, identity)
     if ROW_CACHE.max_bytes != limits.row_cache_bytes:
         ROW_CACHE.resize(limits.row_cache_bytes)
-    try:
-        outcome = _PHASES[phase](job, task, limits)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, MosaicError):
-            raise
-        raise MosaicError(f"{phase} {task}: {type(error).__name__}: {error}; please report this") from error
+    with TASK_GATE.passing(limits.n_at_a_time):
+        start = time.perf_counter()
+        try:
+            outcome = _PHASES[phase](job, task, limits)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, MosaicError):
+                raise
+            problem = f"{phase} {task}: {type(error).__name__}: {error}; please report this"
+            raise MosaicError(problem) from error
+        except io_errors() as error:
+            if not is_transient(error):
+                raise
+            problem = f"{phase} {task}: {error}; run the same command to continue"
+            raise TransientError(problem) from error
+        seconds = time.perf_counter() - start
     record = TaskRecord(
         phase,
         task,
-        time.perf_counter() - start,
+        seconds,
         outcome.bytes_read,
         outcome.bytes_written,
-        int(psutil.Process().memory_info().rss),
+        peak_resident_bytes(),
         outcome.checksums,
         outcome.facts,
     )
     record = with_sizes(job, record)
+    job.raise_if_withdrawn()
     job.ledger.write(record)
     return record
 
@@ -110,6 +123,7 @@ def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     merged = np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[members[0]])}")[:])
     for index in members[1:]:
         merged |= np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[index])}")[:])
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, f"masks.zarr/static/{task}"), (slice(None), slice(None)), merged)
     outcome.wrote("static", crc, merged.nbytes)
     outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
@@ -145,11 +159,13 @@ def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: Task
         return
     rows = max(1, limits.band_pixels // max(1, window.x1 - window.x0))
     for y0 in range(window.y0, window.y1, rows):
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, window.y1), window.x0, window.x1)
 
 
-def _strips(target: Window, rows: int) -> Iterator[Window]:
+def _strips(job: Job, target: Window, rows: int) -> Iterator[Window]:
     for y0 in range(target.y0, target.y1, rows):
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, target.y1), target.x0, target.x1)
 
 
@@ -177,7 +193,7 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
         return outcome
     rows = max(1, limits.strip_bytes // (40 * layer.tile))
     parts: dict[int, list[WeightSum]] = {exposure: [] for exposure in grouped}
-    for strip in _strips(target, rows):
+    for strip in _strips(job, target, rows):
         single = TileSum.empty(strip, 0.0)
         for exposure, chips in grouped.items():
             drizzle_single(job, chips, single, limits, weights_only=True)
@@ -204,12 +220,13 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     result = np.empty(target.shape_yx, dtype=np.float32)
     held = STACK_CACHE.take((job.plan.digest, task))
     rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
-    for strip in _strips(target, rows):
+    for strip in _strips(job, target, rows):
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
         combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
     outcome.wrote("median", crc, result.nbytes)
     if job.keeps_singles:
@@ -288,10 +305,11 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
-    for band in _strips(whole_window(chip), MASK_BAND_ROWS):
+    for band in _strips(job, whole_window(chip), MASK_BAND_ROWS):
         grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
+        job.raise_if_withdrawn()
         if s.driz_cr:
             sci = read_science(chip, grown)
             outcome.bytes_read += sci.nbytes
@@ -394,6 +412,7 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     if settings.final_err:
         planes["var"] = _scaled(tile_sum.image_variance(), factor**2)
     for name, values in planes.items():
+        job.raise_if_withdrawn()
         crc = write_chunk(open_array(job.store, f"mosaic.zarr/{name}"), target.slices, values)
         outcome.wrote(name, crc, values.nbytes)
     outcome.facts = {"n_covered": int(uncovered.size - np.count_nonzero(uncovered))}
