@@ -11,12 +11,9 @@ import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import mosaic
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
-from mosaic.align.solution import frame_positions
+from mosaic.alignment.solution import frame_positions
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
 
@@ -35,8 +32,7 @@ print(*files, sep="\n")
 
 # %%
 for threshold in (4, 20, 100):  # in units of the noise
-    parameters = load_align_settings(keywords={"threshold": threshold, "searchrad": 1.5, "clean": True})
-    result = align(files, parameters, folder=folder / f"t{threshold}")
+    result = mosaic.align(files, threshold=threshold, searchrad=1.5)
     print(f"threshold {threshold:4d}:", ", ".join(str(len(image)) for image in result.images), "sources")
 
 # %% [markdown]
@@ -49,15 +45,9 @@ for threshold in (4, 20, 100):  # in units of the noise
 # %%
 results = {}
 for geometry in ("shift", "rscale", "general"):
-    parameters = load_align_settings(
-        keywords={"threshold": 60, "searchrad": 1.5, "fitgeometry": geometry, "clean": True}
-    )
-    results[geometry] = align(files, parameters, folder=folder / geometry)
-    for image, solution in zip(results[geometry].images, results[geometry].solutions, strict=True):
-        rms = np.hypot(*solution.fit.rms_xy)
-        print(
-            f"{geometry:8s} {image.name} {solution.status:10s} {solution.n_used:4d} stars  rms {rms:.3f} px"
-        )
+    results[geometry] = mosaic.align(files, threshold=60, searchrad=1.5, fitgeometry=geometry)
+    print(geometry)
+    print(results[geometry].table()["file", "status", "n_used", "dx", "dy", "rotation", "rms_x", "rms_y"])
 
 # %% [markdown]
 # ## Residuals
@@ -81,10 +71,7 @@ plt.show()
 # The headers are updated only now, when the fit was found good; the old WCS stays as an alternate.
 
 # %%
-parameters = load_align_settings(
-    keywords={"threshold": 60, "searchrad": 1.5, "updatehdr": True, "clean": True}
-)
-align(files, parameters, folder=folder)
+mosaic.align(files, threshold=60, searchrad=1.5, updatehdr=True).require_complete()
 field = mosaic.open_mosaic(files, options=RunOptions(memory="2GiB", tile=256), skymethod="globalmin+match")
 field.mosaic.plot()
 

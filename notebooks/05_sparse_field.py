@@ -15,8 +15,6 @@ import numpy as np
 from astropy.table import Table
 
 import mosaic
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
 from mosaic.simulate.files import read_cosmic_rays
@@ -39,10 +37,10 @@ attempts = {
     "wide kernel": {"threshold": 8, "conv_width": 5.0},
     "limits of shape": {"threshold": 8, "conv_width": 3.5, "use_sharp_round": True, "sharphi": 0.8},
 }
-common = {"searchrad": 1.0, "minobj": 6, "fitgeometry": "shift", "clean": True}
+common = {"searchrad": 1.0, "minobj": 6, "fitgeometry": "shift"}
 results = {}
 for name, chosen in attempts.items():
-    result = align(files, load_align_settings(keywords=common | chosen), folder=folder / "trial")
+    result = mosaic.align(files, **common, **chosen)
     results[name] = result
     print(name)
     for image, solution in zip(result.images, result.solutions, strict=True):
@@ -86,8 +84,8 @@ plt.show()
 # ## The mosaic
 
 # %%
-parameters = load_align_settings(keywords=common | attempts["limits of shape"] | {"updatehdr": True})
-print("updated:", len(align(files, parameters, folder=folder).updated))
+aligned = mosaic.align(files, **common, **attempts["limits of shape"], updatehdr=True)
+print("updated:", len(aligned.updated))
 field = mosaic.open_mosaic(files, options=RunOptions(memory="2GiB", tile=512))
 field.mosaic.plot()
 

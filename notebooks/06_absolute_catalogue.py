@@ -19,9 +19,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 import mosaic
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
-from mosaic.align.solution import corrected_sky
+from mosaic.alignment.solution import corrected_sky
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
 
@@ -96,11 +94,11 @@ catalogues = {
     "Gaia, epoch 2016": {"refcat": str(folder / "gaia_2016.ecsv"), "tolerance": 2.0},
     "Gaia, moved to 2003": {"refcat": str(folder / "gaia.ecsv")},
 }
-common = {"threshold": 30, "searchrad": 1.0, "fitgeometry": "rscale", "clean": True}
+common = {"threshold": 30, "searchrad": 1.0, "fitgeometry": "rscale"}
 sky = SkyCoord(stars["ra"], stars["dec"], unit="deg")
 fig, axes = plt.subplots(1, 3, figsize=(12, 4.1), layout="constrained")
 for ax, limit, (name, chosen) in zip(axes, (2.2, 0.4, 0.4), catalogues.items(), strict=True):
-    result = align(files, load_align_settings(keywords=common | chosen), folder=folder / "trial")
+    result = mosaic.align(files, **common, **chosen)
     print(name)
     for image, solution in zip(result.images, result.solutions, strict=True):
         corrected = SkyCoord(*corrected_sky(result.frame, solution.fit, *image.sky()), unit="deg")
@@ -131,10 +129,8 @@ plt.show()
 frame = {"final_ra": 150.1, "final_dec": 2.2, "final_rot": 0.0, "final_outnx": 620, "final_outny": 620}
 options = RunOptions(memory="2GiB", tile=640)
 before = mosaic.open_mosaic(files, options=options, final_scale=0.05, **frame).load()
-parameters = load_align_settings(
-    keywords=common | catalogues["Gaia, moved to 2003"] | {"updatehdr": True, "wcsname": "GAIA"}
-)
-print("updated:", len(align(files, parameters, folder=folder).updated))
+aligned = mosaic.align(files, **common, **catalogues["Gaia, moved to 2003"], updatehdr=True, wcsname="GAIA")
+print("updated:", len(aligned.updated))
 after = mosaic.open_mosaic(files, options=options, final_scale=0.05, **frame).load()
 cluster = SkyCoord(150.1, 2.2 + 3.0 / 3600, unit="deg")
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 5.4), layout="constrained")

@@ -16,8 +16,6 @@ import numpy as np
 from astropy.io import fits
 
 import mosaic
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
 from mosaic.compat.photeq import photeq
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
@@ -44,12 +42,8 @@ with fits.open(files[0]) as hdul, fits.open(files[0].replace("c0m", "c1m")) as f
 # The planetary camera (chip 1) has half the scale of the others; all four are one image for the fit.
 
 # %%
-keywords = {"threshold": 12, "conv_width": 3.0, "searchrad": 1.0, "minobj": 8, "clean": True}
-parameters = load_align_settings(keywords=keywords | {"updatehdr": True, "wcsname": "TWEAK"})
-result = align(files, parameters, folder=folder)
-for image, solution in zip(result.images, result.solutions, strict=True):
-    rms = np.hypot(*solution.fit.rms_xy)
-    print(f"{image.name} {solution.status:9s} {solution.n_used:3d} stars, rms {rms:.3f} px")
+aligned = mosaic.align(files, threshold=12, conv_width=3.0, minobj=8, updatehdr=True, wcsname="TWEAK")
+print(aligned.table()["file", "status", "n_used", "dx", "dy", "rms_x", "rms_y"])
 
 # %% [markdown]
 # ## Drizzled as they are

@@ -16,9 +16,7 @@ import numpy as np
 from astropy.io import fits
 
 import mosaic
-from mosaic.align.exclusions import region_mask
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
+from mosaic.alignment.exclusions import region_mask
 from mosaic.compat.mapreg import MapReg
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
@@ -56,14 +54,13 @@ print((folder / "exclude.txt").read_text())
 # last two the order decides: the box put back what the circle had taken.
 
 # %%
-common = {"threshold": 40, "conv_width": 3.5, "use_sharp_round": True, "searchrad": 1.0, "clean": True}
+common = {"threshold": 40, "conv_width": 3.5, "use_sharp_round": True}
 with fits.open(files[0]) as hdul:
     sci = hdul["SCI", 1].data
 sky, noise = np.median(sci), 1.4826 * np.median(np.abs(sci - np.median(sci)))
 fig, axes = plt.subplots(3, 2, figsize=(11, 8.6), layout="constrained")
 for ax, (name, exclusions) in zip(axes.flat, lists.items(), strict=False):
-    chosen = load_align_settings(keywords=common | {"exclusions": exclusions})
-    result = align(files, chosen, folder=folder / "trial")
+    result = mosaic.align(files, **common, exclusions=exclusions)
     first, second = result.images[0].chips
     ax.imshow(np.arcsinh((sci - sky) / noise / 2), origin="lower", cmap="gray", vmin=-1, vmax=5)
     if exclusions:
@@ -92,8 +89,7 @@ print((folder / "mapped" / "exclusions.txt").read_text())
 
 # %%
 exclusions = str(folder / "mapped" / "exclusions.txt")
-chosen = load_align_settings(keywords=common | {"exclusions": exclusions, "updatehdr": True})
-result = align(files, chosen, folder=folder)
+result = mosaic.align(files, **common, exclusions=exclusions, updatehdr=True)
 print(result.solutions[1].status, result.solutions[1].n_used, "matched; updated:", len(result.updated))
 field = mosaic.open_mosaic(files, options=RunOptions(memory="2GiB", tile=512))
 sci = field["sci"].values

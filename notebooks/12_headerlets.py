@@ -18,8 +18,6 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 import mosaic
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
 from mosaic.compat import headerlet
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
@@ -40,7 +38,7 @@ files = [str(path) for path in made.files]
 truth = Table.read(made.sources)
 stars = truth[truth["type"] == "star"]
 stars["ra", "dec"].write(folder / "catalogue.ecsv")
-common = {"threshold": 20, "searchrad": 1.0, "updatehdr": True, "clean": True}
+common = {"threshold": 20, "searchrad": 1.0, "updatehdr": True}
 for path in files:
     name_of_telescope = list_solutions(path)[0].wcsname
     headerlet.archive_as_headerlet(path, f"telescope_{Path(path).name[:9]}", wcskey=" ")
@@ -49,7 +47,7 @@ fits_made = {
     "ABSOLUTE": {"refcat": str(folder / "catalogue.ecsv")},
 }
 for name, chosen in fits_made.items():
-    result = align(files, load_align_settings(keywords=common | chosen | {"wcsname": name}), folder=folder)
+    result = mosaic.align(files, **common, **chosen, wcsname=name)
     print(name, [solution.status for solution in result.solutions])
     for path in files:
         root = Path(path).name[:9]

@@ -19,7 +19,7 @@ import zarr
 from distributed import LocalCluster
 
 import mosaic
-from cluster.connect import open_client
+from cluster.connect import open_workers
 from cluster.spec import ClusterSpec
 from mosaic.options import RunOptions
 from mosaic.simulate import simulate
@@ -32,17 +32,18 @@ files = [str(path) for path in made.files]
 
 # %% [markdown]
 # ## A cluster
-# Here two workers of this process, reached by an address as others would be. On a real cluster this is the
-# one cell to change, for example with dask-jobqueue
+# Here two workers of this process, reached by an address as others would be. Any Dask cluster has one:
+# `dask scheduler` and `dask worker ADDRESS --preload workers.preload` in some shells are enough. On a batch
+# system the run starts its workers itself, as jobs of their own; then only the options below change:
 #
 # ```python
-# from dask_jobqueue import SLURMCluster
-# cluster = SLURMCluster(cores=8, memory="32GB", walltime="02:00:00")
-# cluster.scale(jobs=20)
+# options = RunOptions(
+#     scheduler="slurm",
+#     cluster=("queue=normal", "worker_cores=8", "worker_memory=32GiB", "max_workers=20"),
+# )
 # ```
 #
-# or `dask scheduler` and `dask worker ADDRESS` in any shells. The job folder must lie where all workers see
-# it.
+# The job folder must lie where all workers see it.
 
 # %%
 cluster = LocalCluster(
@@ -63,7 +64,7 @@ for name, value in mosaic.plan(files, str(folder / "on_cluster"), options=option
 
 # %% [markdown]
 # ## The run
-# The same as `mosaic drizzle ... --scheduler ADDRESS`.
+# The same as `mosaic drizzle ... --scheduler ADDRESS`; should it die, the same line again continues it.
 
 # %%
 result = mosaic.drizzle(files, str(folder / "on_cluster"), options=options, build=True, runfile="")
@@ -91,10 +92,10 @@ for plane in ("sci", "wht", "ctx"):
 # %%
 ledger = result.job_folder / "ledger"
 print(Counter(path.parent.name for path in ledger.glob("*/*.json")))
-lost = sorted(ledger.glob("final/*.json"))[:3]
-before = {path: path.stat().st_mtime_ns for path in ledger.glob("final/*.json")}
+before = {path: path.stat().st_mtime_ns for path in sorted(ledger.glob("final/*.json"))}
+lost = list(before)[:3]
+print(json.dumps(json.loads(lost[0].read_text()), indent=1))
 for path in lost:
-    print(json.loads(path.read_text()))
     path.unlink()
 again = mosaic.drizzle(files, str(folder / "on_cluster"), options=options, build=True, runfile="")
 anew = [path for path in before if path.stat().st_mtime_ns != before[path]]
@@ -102,12 +103,12 @@ print(f"{len(anew)} of {len(before)} tiles done again")
 
 # %% [markdown]
 # ## Looking, on the cluster
-# A client of one's own makes the cluster compute what is looked at, too. The job folder is shared with the
-# run above: nothing is left to compute.
+# With a client of the cluster as the current one, what is looked at is computed there, too. The job folder is
+# that of the run above: nothing is left to compute.
 
 # %%
-with open_client(ClusterSpec("address", address=address)) as client:
-    print("threads of the workers:", sum(client.nthreads().values()))
+with open_workers(ClusterSpec(backend="address", address=address)) as workers, workers.client.as_current():
+    print("threads of the workers:", sum(workers.client.nthreads().values()))
     field = mosaic.open_mosaic(
         files, str(folder / "on_cluster"), options=options, build=True, final_err=False
     )
