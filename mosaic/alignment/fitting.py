@@ -60,14 +60,14 @@ class Fit:
 
     @property
     def rms_xy(self) -> tuple[float, float]:
-        """Standard deviation of the residuals per axis, pixels."""
-        x, y = self.residuals.std(axis=0)
+        """Standard deviation of the residuals per axis, pixels; NaN without residuals."""
+        x, y = self.residuals.std(axis=0) if len(self.residuals) else (math.nan, math.nan)
         return float(x), float(y)
 
     @property
     def rmse(self) -> float:
-        """Root mean square length of the residuals."""
-        return float(np.sqrt((self.residuals**2).sum(axis=1).mean()))
+        """Root mean square length of the residuals; NaN without residuals."""
+        return float(np.sqrt((self.residuals**2).sum(axis=1).mean())) if len(self.residuals) else math.nan
 
     @property
     def scale(self) -> float:

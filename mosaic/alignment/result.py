@@ -69,8 +69,11 @@ class AlignResult:
             *("dx", "dy", "rotation", "scale", "rms_x", "rms_y", "rms_ra", "rms_dec"),
         )
         table = Table(rows=rows, names=names, dtype=(str, str, str, int, int, int, *(float,) * 8))
-        for name, unit in zip(names[6:], ("pix", "pix", "deg", "", "pix", "pix", "mas", "mas"), strict=True):
+        units = ("pix", "pix", "deg", "", "pix", "pix", "mas", "mas")
+        forms = (".3f", ".3f", ".5f", ".6f", ".3f", ".3f", ".2f", ".2f")
+        for name, unit, form in zip(names[6:], units, forms, strict=True):
             table[name].unit = unit or None
+            table[name].info.format = form
         return table
 
     def require_complete(self) -> None:

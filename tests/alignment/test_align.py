@@ -315,6 +315,7 @@ def test_the_function_gives_a_table_and_writes_nothing_unless_told_where(
     assert list(table["file"]) == [Path(path).name for path in copies]
     assert table["dx"][1] == result.solutions[1].fit.offset_xy[0]
     assert table["rms_ra"].unit == "mas"
+    assert table["dx", "scale"].pformat()[-1].split()[-1] == f"{result.solutions[2].fit.scale:.6f}"
     # 0.05 pixels of 50 mas.
     assert 1.2 < table["rms_ra"][1] < 5.0
     result.require_complete()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosaic.alignment.fitting import SingularFitError, find_offset, fit_linear, match, thin
+from mosaic.alignment.fitting import IDENTITY, SingularFitError, find_offset, fit_linear, match, thin
 
 
 def _positions(n: int = 300, seed: int = 0) -> np.ndarray:
@@ -106,6 +106,10 @@ def test_outliers_are_left_out() -> None:
     # 90 points of 0.02 pixels: the offset is good to 0.002 at one sigma.
     assert np.allclose(fit.offset_xy, [4.0, -5.0], rtol=0, atol=0.008)
     assert max(fit.rms_xy) < 0.026
+
+
+def test_without_residuals_there_is_no_rms() -> None:
+    assert np.isnan([*IDENTITY.rms_xy, IDENTITY.rmse]).all()
 
 
 def test_positions_on_a_line_do_not_determine_a_general_fit() -> None:
