@@ -301,7 +301,6 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
                 chip=chip,
                 band_y0=grown.y0,
                 background=job.sky[chip.name].background,
-                level=level,
                 params=params,
             )[rows]
             crc = write_mask_rows(job.store, f"cosmic_rays/{task}", band.y0, flags)
