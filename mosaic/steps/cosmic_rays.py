@@ -34,11 +34,13 @@ class CosmicRayParams:
     """Length of the charge-transfer tail masked, pixels (``driz_cr_ctegrow``)."""
     peer_noise: bool
     """Reproduce DrizzlePac's noise, which divides electrons by the gain."""
+    core: float = 0.0
+    """Share of the height of a star in the median that is allowed besides (``driz_cr_core``)."""
 
     @property
     def halo(self) -> int:
         """Rows around a band that its mask depends on."""
-        return int(cosmic_ray_halo(self.grow, self.ctegrow))
+        return int(cosmic_ray_halo(self.grow, self.ctegrow, self.core))
 
 
 def blot_level(chip_sky: SkyLevel, *, addsky: bool, skyval: float) -> float:
@@ -94,6 +96,7 @@ def flag_cosmic_rays(
         params.snr[1],
         params.scale[0],
         params.scale[1],
+        params.core,
         params.grow,
         params.ctegrow,
         chip.cte_direction,
