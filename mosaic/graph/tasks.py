@@ -303,7 +303,14 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     s = job.plan.settings
-    params = CosmicRayParams(s.driz_cr_snr, s.driz_cr_scale, s.driz_cr_grow, s.driz_cr_ctegrow, s.peer_compat)
+    params = CosmicRayParams(
+        s.driz_cr_snr,
+        s.driz_cr_scale,
+        s.driz_cr_grow,
+        s.driz_cr_ctegrow,
+        s.peer_compat,
+        s.driz_cr_core,
+    )
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
@@ -321,7 +328,6 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
                 chip=chip,
                 band_y0=grown.y0,
                 background=job.sky[chip.name].background,
-                level=level,
                 params=params,
             )[rows]
             crc = write_mask_rows(job.store, f"cosmic_rays/{task}", band.y0, flags)
