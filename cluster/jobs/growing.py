@@ -15,8 +15,9 @@ import numpy as np
 
 from mosaic.graph.job import tile_of
 from mosaic.graph.ledger import Ledger
-from mosaic.graph.plan import Layer
+from mosaic.graph.plan import Plan
 from mosaic.graph.store import open_array
+from mosaic.places import Place
 from mosaic.products.partial import write_whole
 from mosaic.types import FloatArray
 
@@ -33,17 +34,18 @@ class GrowingPreview:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         Job folder of the mosaic.
-    layer : Layer
-        Tiles of the product.
+    plan : Plan
+        The job.
     target : Path
         Picture to write.
     """
 
-    def __init__(self, folder: Path, layer: Layer, target: Path) -> None:
+    def __init__(self, folder: Place, plan: Plan, target: Path) -> None:
         self._store = str(folder)
-        self._layer = layer
+        self._ledger = Ledger(folder, plan.incarnation)
+        self._layer = layer = plan.final
         self._target = target
         shape = layer.grid.shape_yx
         self._factor = max(1, -(-max(shape) // MAX_SIDE))
@@ -57,7 +59,7 @@ class GrowingPreview:
         """Take a finished tile, and write the picture if the last one is old enough."""
         if not self._is_begun:
             self._is_begun = True
-            for name in Ledger(Path(self._store)).read_phase("final"):
+            for name in self._ledger.read_phase("final"):
                 if name != task:
                     self._take(name)
         self._take(task)

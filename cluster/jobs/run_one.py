@@ -24,7 +24,7 @@ from cluster.jobs.growing import GrowingPreview
 from cluster.jobs.jobfolder import JobBusyError, JobFolder
 from cluster.jobs.places import Places
 from mosaic import pipeline
-from mosaic.errors import MosaicError
+from mosaic.errors import ClusterError, MosaicError
 from mosaic.exposure.association import is_association, read_association
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.graph.job import chip_task, tile_of
@@ -32,8 +32,9 @@ from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan
 from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
 from mosaic.options import RunOptions
+from mosaic.outcome import PlanReport, Result, estimate_seconds
 from mosaic.parameters import load_settings
-from mosaic.pipeline import PlanReport, Result
+from mosaic.places import size_of
 from mosaic.runlog import LOGGER_NAME, logging_to_file
 from mosaic.summary import format_summary
 
@@ -58,16 +59,17 @@ class Recorder:
     def __init__(self, folder: JobFolder, report: PlanReport) -> None:
         plan = report.plan
         self._folder = folder
+        self._incarnation = plan.incarnation
         self._store = pipeline.job_folder(report.names)
         self._layers: dict[str, Layer] = {"separate": plan.separate, "final": plan.final}
         self._chip_pixels = {chip_task(chip): chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips}
-        self._preview = GrowingPreview(self._store, plan.final, folder.preview)
+        self._preview = GrowingPreview(self._store, plan, folder.preview)
         self._lock = threading.Lock()
         self._memory_s = 0.0
 
     def begin(self, phases: Sequence[PhaseTotal]) -> None:
         """Announce the phases and the tiles that an earlier run finished."""
-        ledger = Ledger(self._store)
+        ledger = Ledger(self._store, self._incarnation)
         tiles = {
             phase.name: [tile_of(name) for name in ledger.read_phase(phase.name)] if phase.n_done else []
             for phase in phases
@@ -115,7 +117,7 @@ class Recorder:
 
     def end(self, *, ok: bool) -> None:
         """Write the last preview."""
-        if ok and self._store.joinpath("mosaic.zarr", "sci").is_dir():
+        if ok and size_of(self._store / "mosaic.zarr" / "sci" / "zarr.json") > 0:
             self._draw(self._preview.write)
 
     def _draw(self, draw: Callable[[], None]) -> None:
@@ -139,7 +141,7 @@ def describe_plan(report: PlanReport) -> dict[str, Any]:
         "n_parallel": budget.n_parallel,
         "scratch_bytes": budget.scratch_bytes,
         "product_bytes": budget.product_bytes,
-        "estimated_s": round(pipeline.estimate_seconds(plan, budget), 1),
+        "estimated_s": round(estimate_seconds(plan, budget), 1),
         "folder": str(pipeline.job_folder(report.names)),
         "layers": {
             "separate": _describe_layer(plan, plan.separate),
@@ -251,9 +253,6 @@ def _was_begun(folder: JobFolder) -> bool:
 
 def _is_loss(error: MosaicError) -> bool:
     """Whether workers went away: the same run, repeated later, may well succeed."""
-    # Brings Dask along, which jobs on threads of this machine do without.
-    from cluster.connect import ClusterError  # noqa: PLC0415
-
     return isinstance(error, ClusterError)
 
 

@@ -159,6 +159,14 @@ def set_keywords(exposures: Sequence[Path], **values: object) -> None:
             hdul[0].header.update(values)
 
 
+def set_unit(exposures: Sequence[Path], *, bunit: str) -> None:
+    """Write the unit of the science pixels."""
+    for path in exposures:
+        with _edited(path) as hdul:
+            for hdu in _science(hdul):
+                hdu.header["BUNIT"] = bunit
+
+
 def flagged(exposures: Sequence[Path], *, bits: int, share: float) -> None:
     """Set data-quality bits on a share of the pixels, others in every exposure."""
     random = np.random.default_rng(8)
@@ -193,7 +201,7 @@ RECIPES: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         flat, inverse_variance, subarray, not_a_number, masked_chip, shifted, carried, raised_sky,
-        set_keywords, flagged, reference_image,
+        set_keywords, set_unit, flagged, reference_image,
     )
 }  # fmt: skip
 """The recipes by name."""

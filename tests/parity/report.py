@@ -122,7 +122,7 @@ def _cell(text: str) -> str:
 
 def verdict(row: Mapping[str, Any]) -> str:
     """One word on a row."""
-    if row["reason"]:
+    if row["reason"] and row["passed"] is None:
         return "not available" if row["reason"].startswith("not available") else "peer defect"
     return {None: "-", True: "pass", False: "**FAIL**"}[row["passed"]]
 
@@ -216,12 +216,13 @@ def _count(rows: Sequence[Mapping[str, Any]]) -> str:
 def _verdicts(rows: Sequence[Mapping[str, Any]]) -> str:
     failed = [
         f"**FAIL** {row['number']}: {row['measured']} [{row['tolerance']}]"
+        + (f" (excused up to: {row['bound']})" if row.get("bound") else "")
         for row in rows
         if row["passed"] is False
     ]
     reasons: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        if row["reason"]:
+        if row["reason"] and row["passed"] is None:
             reasons.setdefault((verdict(row), row["reason"]), []).append(row["number"])
     failed += [
         f"{word} ({', '.join(map(str, dict.fromkeys(numbers)))}): {reason}"
@@ -263,12 +264,12 @@ def lines_of(case: str, kind: str, rows: Sequence[Row], *, only_failed: bool) ->
     """Terminal lines of one comparison."""
     judged = [row for row in rows if row.passed is not None]
     good = sum(row.passed is True for row in judged)
-    defects = sum(bool(row.reason) for row in rows)
+    defects = sum(bool(row.reason) and row.passed is None for row in rows)
     excused = f", {defects} peer defects" if defects else ""
     lines = [f"{case} [{kind}]: {good}/{len(judged)} rows pass{excused}"]
     lines += [
         f"  {verdict(asdict(row)).strip('*'):5s}{row.number:3d} {row.quantity}: {row.measured}"
-        f"  [{row.tolerance}]"
+        f"  [{row.tolerance}]" + (f" ({row.bound})" if row.bound else "")
         for row in rows
         if not only_failed or row.passed is False
     ]

@@ -117,6 +117,7 @@ _REAL = (
         references={"jref": "refs"},
     ),
     ExposureSet("ngc4151", real=("nicmos_ngc4151/*.fits*",)),
+    ExposureSet("omega_cen_counts", base=("omega_cen",), recipe="set_unit", options={"bunit": "COUNTS"}),
     ExposureSet("omega_cen", real=("wfpc2_omega_cen/*_c?m.fits*",), references={"uref": "refs"}),
 )
 
