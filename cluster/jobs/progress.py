@@ -143,8 +143,9 @@ class Progress:
         }
 
     def tile_document(self) -> dict[str, Any]:
-        """Grids of tiles and which of them each phase has finished."""
+        """Grids of tiles, which of them each phase has finished, and after which event that was so."""
         return {
+            "events": self.offset,
             "layers": self.plan.get("layers", {}),
             "done": {
                 phase: sorted(self.tiles.get(phase, ())) for phase in TILE_PHASES if phase in self.phases

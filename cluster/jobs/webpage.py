@@ -18,6 +18,7 @@ WEB: Final = Path(__file__).parent / "web"
 STATIC: Final = {
     "app.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
     "jobs.js": "text/javascript; charset=utf-8",
     "job.js": "text/javascript; charset=utf-8",
     "submit.js": "text/javascript; charset=utf-8",

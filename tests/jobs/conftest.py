@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -125,12 +125,14 @@ def make_config(folder: Path, **changes: Any) -> ServiceConfig:
     return ServiceConfig(**{**given, **changes})
 
 
-def start_service(config: ServiceConfig, runner: Callable[[JobStore], Runner]) -> Iterator[Served]:
+def start_service(
+    config: ServiceConfig, runner: Callable[[JobStore], Runner], port: int = 0
+) -> Generator[Served]:
     """Serve a configuration from a thread until the generator is closed."""
     store = JobStore(config.state)
     service = JobService(config, store, runner(store))
     tokens = tokens_of(config.state)
-    server = uvicorn.Server(front_config(create_app(service, tokens), port=0))
+    server = uvicorn.Server(front_config(create_app(service, tokens), port=port))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
