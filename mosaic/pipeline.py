@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mosaic.alignment.settings import AlignChoice, AlignParameters, resolve_align
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
@@ -52,6 +51,7 @@ from mosaic.settings import Settings
 if TYPE_CHECKING:
     from cluster.connect import Workers
     from mosaic.alignment.injob import JobAlignment
+    from mosaic.alignment.settings import AlignChoice, AlignParameters
 
 __all__ = [
     "PlanReport",
@@ -85,7 +85,7 @@ def plan(
     """
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
-    aligning = resolve_align(align)
+    aligning = _resolve_alignment(align)
     read = read_inputs(inputs, output, settings, options, is_run=False)
     names, made, _notes = make_plan(read, options)
     with _open_workers(options) as workers:
@@ -150,12 +150,21 @@ def drizzle(
     cancel = cancel or CancelToken()
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
-    aligning = resolve_align(align)
+    aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
     with _open_workers(options) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
+
+
+def _resolve_alignment(align: AlignChoice) -> AlignParameters | None:
+    """Checked parameters of the alignment; None when none is wanted, which is known without its settings."""
+    if align is None or align is False:
+        return None
+    from mosaic.alignment.settings import resolve_align  # noqa: PLC0415
+
+    return resolve_align(align)
 
 
 def _drizzle_inputs(read: Inputs, aligning: AlignParameters | None, run: _Run, remap: Remap | None) -> Result:
