@@ -226,6 +226,9 @@ def _drizzle_catalogue(
         products += write_cleaned(job, names)
         products += update_inputs(job, names)
         clock.add("Export", time.perf_counter() - finishing)
+        reporting = time.perf_counter()
+        remarks = _report(job, names, options, observer)
+        clock.add("Report", time.perf_counter() - reporting)
     clock.add("Total", time.perf_counter() - start)
     observer.end(ok=True)
     if not options.keep_job:
@@ -237,8 +240,25 @@ def _drizzle_catalogue(
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings),
+        (*catalogue.notes, *notes, *driver.warnings, *remarks),
     )
+
+
+def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observer) -> list[str]:
+    """Write the quality report into the job folder, and return what was found to be bad."""
+    if not job.plan.settings.report or not options.keep_job:
+        return []
+    # Imported when used: pictures take their time to load.
+    from mosaic.quality.report import report_job  # noqa: PLC0415
+
+    report, problem = report_job(job, names.stem)
+    forget_job_state()
+    if report is None:
+        observer.message("WARNING", problem)
+        return [problem]
+    for check in report.with_verdict("bad"):
+        observer.message("WARNING", f"{check.title}: {check.shown}; {check.advice}")
+    return []
 
 
 class _StepClock(SilentObserver):
@@ -256,7 +276,7 @@ class _StepClock(SilentObserver):
         self._observer.task_done(record)
 
     def rows(self) -> tuple[tuple[str, float, str], ...]:
-        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Total"]
+        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Report", "Total"]
         return tuple(
             (step, self._seconds.get(step, 0.0), "" if step in self._seconds else "off or done before")
             for step in order

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.align": BASE | PARAMETERS | SCIENCE | OUTPUT,
-    "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
+    "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph"},
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
     "mosaic.tools": BASE
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
@@ -74,6 +74,7 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"},
     "scipy": {"mosaic.align"},
     "matplotlib": {"mosaic.quality", "mosaic.align"},
+    "PIL": {"mosaic.quality"},
     "stwcs": {"mosaic.headers"},
     "configobj": {"mosaic.configfile"},
 }

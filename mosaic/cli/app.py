@@ -14,6 +14,7 @@ from mosaic.cli import (
     edits,
     headerlet,
     parameters,
+    report,
     runastrodriz,
     simulate,
     tools,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("drizzle")(drizzle.drizzle_command)
 app.command("plan")(drizzle.plan_command)
 app.command("parameters")(parameters.parameters_command)
+app.command("report")(report.report_command)
 app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("align")(align.align_command)
 app.command("simulate")(simulate.simulate_command)

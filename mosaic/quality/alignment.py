@@ -1,0 +1,488 @@
+"""Checks of the alignment: what the shifts of stars against the median say about every exposure.
+
+The shifts stand for residuals of a fit: matches, rms per axis, significance, rotation, slopes, flow, coverage
+and so on are judged for each exposure, with the limits that Handbook and experience give. An exposure is part
+of the median, hence a shift appears a little smaller than it is when exposures are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mosaic.quality.checks import Check, CheckKind, Verdict, grade, worst
+from mosaic.quality.offsets import REACH_PX, Offsets, measure_offsets, median_stars
+from mosaic.quality.stars import MAD_TO_SIGMA
+from mosaic.quality.survey import Survey
+from mosaic.types import BoolArray, DoubleArray
+
+GROUP = "Alignment"
+MIN_MATCHES = 15
+_REALIGN = "Run 'mosaic align' on all exposures together, then drizzle again."
+
+SHIFT = CheckKind(
+    "alignment",
+    GROUP,
+    "Shift of each exposure against the median",
+    "at most 0.1 px (look), 0.3 px (bad)",
+    f"{_REALIGN} Cosmic-ray rejection needs 0.1 px.",
+    "residuals",
+)
+MATCHES = CheckKind(
+    "matches",
+    GROUP,
+    "Stars matched per exposure",
+    f"at least {MIN_MATCHES}, and half of those tried",
+    "Fewer stars than that tell little: check the exposure by eye, align it with another catalogue, or with a "
+    "lower threshold and a larger search radius.",
+)
+PEAK = CheckKind(
+    "match_peak",
+    GROUP,
+    "Distinct peak of the cross-correlation",
+    "second peak below 0.5 of the first",
+    "Matches are ambiguous (crowding, trails or repeated defects): align with fewer, brighter sources.",
+)
+RMS = CheckKind(
+    "residual_rms",
+    GROUP,
+    "Scatter of the residuals, per axis",
+    "at most 0.1 px (look), 0.2 px (bad)",
+    "Stars disagree among themselves: distortion files, rotation or trailed images. See the rows below; fit "
+    "rscale or general.",
+    "residuals",
+)
+SIGNIFICANCE = CheckKind(
+    "shift_significance",
+    GROUP,
+    "Shifts that stand out from their error",
+    "below 5 times rms/sqrt(n), or below 0.02 px",
+    "These shifts are real: correct them with 'mosaic align'. Smaller ones than their error are left alone.",
+)
+VISIT = CheckKind(
+    "visit_shift",
+    GROUP,
+    "Shifts between exposures of one visit",
+    "at most 0.1 px or 5 mas, the larger; 0.3 px with large offsets",
+    "Larger than a telescope that is locked on its guide stars allows: look for a lost lock or re-acquisition, "
+    "and align.",
+)
+ROTATION = CheckKind(
+    "rotation",
+    GROUP,
+    "Rotation of each exposure against the median",
+    "at most 0.002 deg (look), 0.02 deg (bad), or 3 times its error",
+    f"{_REALIGN} Fit rscale: a shift does not mend a rotation.",
+)
+GEOMETRY = CheckKind(
+    "geometry",
+    GROUP,
+    "Fit the residuals ask for",
+    "a shift is enough, by the Bayesian information criterion",
+    "The residuals contain rotation or scale: align with fitgeometry rscale.",
+)
+SLOPES = CheckKind(
+    "residual_slopes",
+    GROUP,
+    "Slope of the residuals along x and y",
+    "at most 0.05 px across the detector, or twice its error",
+    "A slope is left over: wrong scale, skew or distortion; check IDCTAB and the velocity aberration.",
+)
+FLOW = CheckKind(
+    "residual_flow",
+    GROUP,
+    "Residual vectors of neighbours are independent",
+    "neighbours correlate by less than 0.5; chips agree within 0.1 px",
+    "Residuals flow: the distortion of the detector or of one chip is off. Update the reference files.",
+)
+EDGE = CheckKind(
+    "clip_edge",
+    GROUP,
+    "No hard edge in the residuals at the search limit",
+    "fewer than 2 % of the matches within 10 % of the limit",
+    "Matches pile up at the limit of the search: the true shift is larger. Align with a larger searchrad.",
+)
+COVERAGE = CheckKind(
+    "match_coverage",
+    GROUP,
+    "Matches spread over the field",
+    "in at least 3 quadrants, hull at least half of that of all exposures",
+    "Matches cover a part of the field only: rotation and scale are not constrained elsewhere.",
+)
+ARTEFACTS = CheckKind(
+    "match_clumps",
+    GROUP,
+    "Matches are not clumped on artefacts",
+    "median distance to the next at least 0.3 of a random field's",
+    "Matches cluster, as on diffraction spikes, hot columns or one galaxy: exclude these regions in 'mosaic align'.",
+)
+SOURCES = CheckKind(
+    "source_density",
+    GROUP,
+    "Compact sources to align with",
+    "20 to 5000 on the field",
+    "Few: use a longer exposure as reference, or a catalogue. Thousands: raise the threshold.",
+)
+FAILED = CheckKind(
+    "unmatched",
+    GROUP,
+    "Exposures without any match",
+    "none",
+    "These exposures share no star with the median: wrong pointing or no overlap. Align them or leave them out.",
+)
+SAMPLING = CheckKind(
+    "sampling_bias",
+    GROUP,
+    "Centroids of undersampled data",
+    "width of the point-spread function at least 1.8 px",
+    "Undersampled: centroids are biased by up to 0.1 px with the pixel phase. Use many stars and dithers.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What the shifts of one exposure amount to; native pixels."""
+
+    name: str
+    """Root name."""
+    offsets: Offsets
+    """The shifts themselves."""
+    kept: BoolArray
+    """Stars that agree with the rest."""
+    mean: DoubleArray
+    """Mean shift (x, y)."""
+    rms: DoubleArray
+    """Scatter about it, per axis."""
+    rotation_deg: float
+    """Rotation of the residuals."""
+    rotation_error_deg: float
+    """Its error."""
+    prefers_shift: bool
+    """Whether a shift describes the residuals as well as rotation and scale do."""
+    slope_px: float
+    """Largest slope times the extent of the detector."""
+    slope_error_px: float
+    """Its error."""
+
+    @property
+    def n(self) -> int:
+        """Stars used."""
+        return int(np.count_nonzero(self.kept))
+
+    @property
+    def length(self) -> float:
+        """Length of the mean shift."""
+        return float(np.hypot(*self.mean))
+
+
+def fit_offsets(name: str, offsets: Offsets) -> Fit:
+    """Describe the shifts of an exposure by shift, rotation and scale."""
+    n = offsets.n
+    nan2 = np.full(2, np.nan)
+    if n == 0:
+        none = np.zeros(0, dtype=np.bool_)
+        return Fit(name, offsets, none, nan2, nan2, np.nan, np.nan, True, np.nan, np.nan)
+    shift = offsets.shift_xy
+    middle = np.median(shift, axis=0)
+    spread = MAD_TO_SIGMA * np.median(np.abs(shift - middle), axis=0)
+    kept = np.all(np.abs(shift - middle) <= 4.0 * np.maximum(spread, 0.02), axis=1)
+    own, place = shift[kept], offsets.xy[kept]
+    mean = own.mean(axis=0)
+    residual = own - mean
+    rms = np.sqrt((residual**2).mean(axis=0))
+    if own.shape[0] < 6:
+        return Fit(name, offsets, kept, mean, rms, np.nan, np.nan, True, np.nan, np.nan)
+    centred = place - place.mean(axis=0)
+    size2 = float((centred**2).sum())
+    turn = float((centred[:, 0] * residual[:, 1] - centred[:, 1] * residual[:, 0]).sum() / size2)
+    stretch = float((centred * residual).sum() / size2)
+    sigma2 = float((residual**2).mean())
+    model = stretch * centred + turn * np.column_stack([-centred[:, 1], centred[:, 0]])
+    rest2 = float(((residual - model) ** 2).mean())
+    count = 2 * own.shape[0]
+    gain = count * np.log(max(sigma2, 1e-12) / max(rest2, 1e-12))
+    # Three times the penalty: the scatter of centroids is not Gaussian.
+    prefers_shift = gain < 3.0 * 2.0 * np.log(count)
+    slope, slope_error = _largest_slope(centred, residual)
+    turn_error = float(np.sqrt(sigma2 / size2))
+    return Fit(
+        name, offsets, kept, mean, rms, float(np.degrees(turn)), float(np.degrees(turn_error)),
+        bool(prefers_shift), slope, slope_error,
+    )  # fmt: skip
+
+
+def _largest_slope(centred: DoubleArray, residual: DoubleArray) -> tuple[float, float]:
+    """Largest of the four slopes times the extent along its axis, and the error of that."""
+    best = (0.0, 0.0, -1.0)
+    for axis in (0, 1):
+        along = centred[:, axis]
+        size2 = float((along**2).sum())
+        extent = float(np.ptp(along))
+        for component in (0, 1):
+            slope = float((along * residual[:, component]).sum() / size2) if size2 > 0 else 0.0
+            rest = residual[:, component] - slope * along
+            error = float(np.sqrt((rest**2).mean() / size2)) if size2 > 0 else 0.0
+            weight = abs(slope) / error if error > 0 else 0.0
+            if weight > best[2]:
+                best = (abs(slope) * extent, error * extent, weight)
+    return best[0], best[1]
+
+
+def check_alignment(survey: Survey) -> tuple[list[Check], list[Fit]]:
+    """All checks of this module, and the fits they rest on."""
+    kinds = (
+        SHIFT, MATCHES, PEAK, RMS, SIGNIFICANCE, VISIT, ROTATION, GEOMETRY, SLOPES, FLOW, EDGE, COVERAGE,
+        ARTEFACTS, SOURCES, FAILED,
+    )  # fmt: skip
+    if not survey.median_tiles or len(survey.job.plan.exposures) < 2:
+        reason = "no median was made" if not survey.median_tiles else "a single exposure"
+        return [kind.unknown(reason) for kind in kinds], []
+    stars = median_stars(survey)
+    n_stars = int(stars.ra_deg.size)
+    if n_stars < 5:
+        reason = f"{n_stars} compact sources in the median: too few"
+        verdict: Verdict = "look" if stars.n_sources == 0 else "none"
+        sources = SOURCES.of(verdict, f"{n_stars} compact of {stars.n_sources} peaks", float(n_stars))
+        return [*(kind.unknown(reason) for kind in kinds if kind is not SOURCES), sources], []
+    offsets = measure_offsets(survey, stars)
+    names = [survey.job.plan.exposures[o.exposure].rootname for o in offsets]
+    fits = [fit_offsets(name, own) for name, own in zip(names, offsets, strict=True)]
+    return [*_judge(survey, fits), _sources(n_stars, stars.n_sources)], fits
+
+
+def _sources(n_stars: int, n_sources: int) -> Check:
+    shown = f"{n_stars} compact of {n_sources} peaks in the median"
+    return SOURCES.of("look" if n_stars < 20 or n_sources > 50_000 else "ok", shown, float(n_stars))
+
+
+def _judge(survey: Survey, fits: Sequence[Fit]) -> Iterator[Check]:
+    some = [fit for fit in fits if fit.n >= 3]
+    yield _shifts(survey, some)
+    yield _matches(fits)
+    yield _worst_of(PEAK, some, _ambiguity, (0.5, 0.8), "{:.2f}")
+    yield _worst_of(RMS, some, lambda fit: float(fit.rms.max()), (0.1, 0.2), "{:.3f} px")
+    yield _significance(some)
+    yield _visit(survey, some)
+    yield _rotation(some)
+    yield _geometry(some)
+    yield _slopes(some)
+    yield _worst_of(FLOW, some, _flow, (0.5, 1.0), "{:.2f}")
+    yield _worst_of(EDGE, some, _edge_share, (0.02, 0.1), "{:.1%}")
+    yield _coverage(fits)
+    yield _worst_of(ARTEFACTS, some, _clumping, (1.0 / 0.3, 1.0 / 0.1), "{:.2f} times closer")
+    empty = tuple(fit.name for fit in fits if fit.offsets.n_tried >= MIN_MATCHES and fit.n < 3)
+    yield FAILED.of("bad" if empty else "ok", f"{len(empty)} of {len(fits)}", float(len(empty)), empty)
+
+
+def _worst_of(
+    kind: CheckKind,
+    fits: Sequence[Fit],
+    measure: Callable[[Fit], float],
+    limits: tuple[float, float],
+    form: str,
+) -> Check:
+    """Judge the exposure with the largest value."""
+    rows = [(measure(fit), fit.name) for fit in fits]
+    rows = [row for row in rows if np.isfinite(row[0])]
+    if not rows:
+        return kind.unknown("too few matches")
+    value, name = max(rows)
+    details = tuple(f"{n}: {form.format(v)}" for v, n in sorted(rows, reverse=True) if v > limits[0])
+    return kind.graded(value, limits, f"at most {form.format(value)} ({name})", details)
+
+
+def _shifts(survey: Survey, fits: Sequence[Fit]) -> Check:
+    if not fits:
+        return SHIFT.unknown("too few matches")
+    rows = sorted(((fit.length, fit) for fit in fits), key=lambda row: -row[0])
+    details = tuple(
+        f"{fit.name}: {fit.mean[0]:+.3f}, {fit.mean[1]:+.3f} px from {fit.n} stars" for _length, fit in rows[:40]
+    )
+    length, fit = rows[0]
+    scale = survey.job.plan.exposures[fit.offsets.exposure].chips[0].idcscale_arcsec
+    shown = f"at most {length:.3f} px = {1000 * length * scale:.1f} mas ({fit.name})"
+    return SHIFT.graded(length, (0.1, 0.3), shown, details)
+
+
+def _matches(fits: Sequence[Fit]) -> Check:
+    verdicts: list[Verdict] = []
+    details = []
+    for fit in fits:
+        tried = fit.offsets.n_tried
+        if tried == 0:
+            continue
+        own: Verdict = "ok" if fit.n >= MIN_MATCHES and 2 * fit.n >= tried else "look"
+        if tried >= MIN_MATCHES and fit.n < 3:
+            own = "bad"
+        verdicts.append(own)
+        if own != "ok":
+            details.append(f"{fit.name}: {fit.n} of {tried}")
+    if not verdicts:
+        return MATCHES.unknown("no star of the median lies on the exposures looked at")
+    least = min(fit.n for fit in fits)
+    return MATCHES.of(worst(verdicts), f"at least {least}", float(least), tuple(details))
+
+
+def _ambiguity(fit: Fit) -> float:
+    return float(np.median(fit.offsets.ambiguity))
+
+
+def _significance(fits: Sequence[Fit]) -> Check:
+    rows = []
+    for fit in fits:
+        error = float(np.hypot(*fit.rms)) / np.sqrt(fit.n)
+        if fit.length > max(5.0 * error, 0.02):
+            rows.append(f"{fit.name}: {fit.length:.3f} px, error {error:.3f}")
+    # What is real but small is no fault: rejection and drizzling take 0.1 px.
+    large = any(fit.length > 0.1 for fit in fits)
+    verdict: Verdict = "none" if not fits else "look" if rows and large else "ok"
+    return SIGNIFICANCE.of(verdict, f"{len(rows)} of {len(fits)} shifts", float(len(rows)), tuple(rows))
+
+
+def _visit(survey: Survey, fits: Sequence[Fit]) -> Check:
+    plan = survey.job.plan
+    groups: dict[str, list[Fit]] = {}
+    for fit in fits:
+        groups.setdefault(plan.exposures[fit.offsets.exposure].rootname[:6], []).append(fit)
+    verdicts: list[Verdict] = []
+    rows, largest = [], 0.0
+    for visit, members in groups.items():
+        if len(members) < 2:
+            continue
+        means = np.array([fit.mean for fit in members])
+        spread = float(np.hypot(*np.ptp(means, axis=0)))
+        chip = plan.exposures[members[0].offsets.exposure].chips[0]
+        limit = max(0.1, 0.005 / chip.idcscale_arcsec)
+        wide = _is_wide(survey, [fit.offsets.exposure for fit in members])
+        verdicts.append(grade(spread, 3 * limit if wide else limit, 5 * limit))
+        rows.append(f"{visit}: {spread:.3f} px")
+        largest = max(largest, spread)
+    if not verdicts:
+        return VISIT.unknown("no two exposures of one visit")
+    return VISIT.of(worst(verdicts), f"at most {largest:.3f} px", largest, tuple(rows))
+
+
+def _is_wide(survey: Survey, exposures: Sequence[int]) -> bool:
+    """Whether exposures are offset by more than a tenth of the detector."""
+    plan = survey.job.plan
+    grid = plan.final.grid
+    points = np.array(
+        [
+            np.concatenate(grid.sky_to_pixel(np.array([c.wcs.crval_deg[0]]), np.array([c.wcs.crval_deg[1]])))
+            for c in (plan.exposures[i].chips[0] for i in exposures)
+        ]
+    )
+    return bool(np.ptp(points, axis=0).max() > 0.1 * plan.exposures[exposures[0]].chips[0].shape_yx.nx)
+
+
+def _rotation(fits: Sequence[Fit]) -> Check:
+    rows = [fit for fit in fits if np.isfinite(fit.rotation_deg)]
+    if not rows:
+        return ROTATION.unknown("too few matches")
+    real = [fit for fit in rows if abs(fit.rotation_deg) > 3.0 * fit.rotation_error_deg]
+    largest = max(rows, key=lambda fit: abs(fit.rotation_deg))
+    value = max((abs(fit.rotation_deg) for fit in real), default=0.0)
+    details = tuple(f"{f.name}: {f.rotation_deg:+.4f} +- {f.rotation_error_deg:.4f} deg" for f in rows[:40])
+    shown = f"at most {abs(largest.rotation_deg):.4f} deg ({largest.name})"
+    return ROTATION.graded(value, (0.002, 0.02), shown, details)
+
+
+def _geometry(fits: Sequence[Fit]) -> Check:
+    rows = [fit for fit in fits if np.isfinite(fit.rotation_deg)]
+    if not rows:
+        return GEOMETRY.unknown("too few matches")
+    other = tuple(fit.name for fit in rows if not fit.prefers_shift and fit.slope_px > 0.05)
+    shown = "shift" if not other else f"rscale for {len(other)} of {len(rows)}"
+    return GEOMETRY.of("look" if other else "ok", shown, float(len(other)), other)
+
+
+def _slopes(fits: Sequence[Fit]) -> Check:
+    rows = [fit for fit in fits if np.isfinite(fit.slope_px)]
+    if not rows:
+        return SLOPES.unknown("too few matches")
+    real = [fit for fit in rows if fit.slope_px > max(0.05, 4.0 * fit.slope_error_px)]
+    largest = max(real or rows, key=lambda fit: fit.slope_px)
+    value = max((fit.slope_px for fit in real), default=0.0)
+    details = tuple(f"{fit.name}: {fit.slope_px:.3f} px" for fit in real)
+    return SLOPES.graded(value, (0.05, 0.3), f"at most {largest.slope_px:.3f} px ({largest.name})", details)
+
+
+def _flow(fit: Fit) -> float:
+    """Correlation of residuals of nearest neighbours, or difference of the chips in units of 0.2 px."""
+    if fit.n < 12:
+        return float("nan")
+    place = fit.offsets.xy[fit.kept]
+    residual = fit.offsets.shift_xy[fit.kept] - fit.mean
+    chips = fit.offsets.chip[fit.kept]
+    means = [residual[chips == c].mean(axis=0) for c in np.unique(chips) if np.count_nonzero(chips == c) >= 5]
+    between = float(np.hypot(*np.ptp(means, axis=0))) if len(means) > 1 else 0.0
+    size2 = float((residual**2).sum())
+    # Residuals of a few hundredths of a pixel flow with the phase of the pixels; that is no distortion.
+    if size2 <= 0 or float(np.sqrt(size2 / residual.size)) < 0.05:
+        return between / 0.2
+    distance2 = ((place[:, None] - place[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distance2, np.inf)
+    nearest = distance2.argmin(axis=1)
+    correlation = float((residual * residual[nearest]).sum() / size2)
+    return max(correlation, between / 0.2)
+
+
+def _edge_share(fit: Fit) -> float:
+    reach = np.abs(fit.offsets.shift_xy).max(axis=1)
+    n_edge = int(np.count_nonzero(reach > 0.9 * REACH_PX))
+    # One or two are chance matches, however few stars there are.
+    return n_edge / fit.offsets.n if n_edge > 2 else 0.0
+
+
+def _coverage(fits: Sequence[Fit]) -> Check:
+    areas = [(_hull_area(fit.offsets.xy[fit.kept]), fit) for fit in fits if fit.n >= 6]
+    if not areas:
+        return COVERAGE.unknown("too few matches")
+    largest = max(area for area, _fit in areas)
+    rows = []
+    for area, fit in areas:
+        place = fit.offsets.xy[fit.kept] - fit.offsets.xy.mean(axis=0)
+        quadrants = len({(bool(x > 0), bool(y > 0)) for x, y in place})
+        share = area / largest if largest > 0 else 0.0
+        rows.append((share, quadrants, fit.name))
+    share, quadrants, name = min(rows)
+    bad = [f"{n}: {q} quadrants, {s:.0%} of the hull" for s, q, n in rows if s < 0.5 or q < 3]
+    shown = f"{quadrants} quadrants, {share:.0%} of the largest hull ({name})"
+    return COVERAGE.of("look" if bad else "ok", shown, share, tuple(bad))
+
+
+def _hull_area(points: DoubleArray) -> float:
+    """Area of the convex hull (monotone chain)."""
+    ordered = sorted({(float(x), float(y)) for x, y in points})
+
+    def half(sequence: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        hull: list[tuple[float, float]] = []
+        for x, y in sequence:
+            while len(hull) > 1 and (
+                (hull[-1][0] - hull[-2][0]) * (y - hull[-2][1]) - (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0])
+            ) <= 0:
+                hull.pop()
+            hull.append((x, y))
+        return hull[:-1]
+
+    corners = np.array(half(ordered) + half(ordered[::-1]))
+    if corners.shape[0] < 3:
+        return 0.0
+    x, y = corners.T
+    return 0.5 * abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+
+
+def _clumping(fit: Fit) -> float:
+    """How much closer than in a random field the next match is, by the median."""
+    place = fit.offsets.xy[fit.kept]
+    area = _hull_area(place)
+    if fit.n < 12 or area <= 0:
+        return float("nan")
+    distance2 = ((place[:, None] - place[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distance2, np.inf)
+    median = float(np.sqrt(np.median(distance2.min(axis=1))))
+    # In a Poisson field the median distance to the next point is sqrt(ln 2 / (pi density)).
+    expected = float(np.sqrt(np.log(2.0) * area / (np.pi * fit.n)))
+    return expected / max(median, 1e-9)
