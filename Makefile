@@ -10,13 +10,14 @@ PARITY_VENV := .parity-venv
 BENCH_VENV := .bench-venv
 HASH := $(shell $(PYTHON) -c "import hashlib; print(hashlib.sha256(open('pyproject.toml', 'rb').read()).hexdigest()[:16])")
 STAMP := $(VENV)/.ready-$(HASH)
+DOCS_STAMP := $(VENV)/.docs-$(HASH)
 LINT_STAMP := $(VENV)/.lint-$(HASH)
 PARITY_STAMP := $(PARITY_VENV)/.ready
 BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity bench scale lint format image up down clean
+.PHONY: help setup demo test parity bench scale docs lint format image up down clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +31,11 @@ $(STAMP): pyproject.toml
 $(LINT_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,plots,lint]"
 	rm -f $(VENV)/.lint-*
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,plots,align,docs]"
+	rm -f $(VENV)/.docs-*
 	touch $@
 
 $(PARITY_STAMP):
@@ -58,6 +64,10 @@ bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other progr
 
 scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pretend (ARGS="real" drizzles 100).
 	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
+
+docs: $(DOCS_STAMP) ## Build the documentation into build/docs/site (ARGS=--no-notebooks is quicker).
+	$(BIN)/python docs/make_site.py $(ARGS)
+	$(BIN)/python -m mkdocs build --quiet --strict --config-file build/docs/mkdocs.yml
 
 lint: $(LINT_STAMP) ## Check style and types.
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Hubble exposures in, science mosaics out: parallel, within a stated memory, the same bits every time.
 
 ``mosaic.drizzle(inputs, output, **parameters)`` makes a mosaic, ``mosaic.plan(...)`` says what it would
-take. Nothing scientific is imported before one of them is asked for.
+take, ``mosaic.open_mosaic(...)`` lets one look at it before it is made. Nothing scientific is imported
+before one of them is asked for.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mosaic.explore.door import open_mosaic
     from mosaic.options import RunOptions
     from mosaic.pipeline import PlanReport, Result, drizzle, plan
 
-__all__ = ["PlanReport", "Result", "RunOptions", "drizzle", "plan"]
+__all__ = ["PlanReport", "Result", "RunOptions", "drizzle", "open_mosaic", "plan"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         from mosaic.options import RunOptions  # noqa: PLC0415
 
         return RunOptions
+    if name == "open_mosaic":
+        from mosaic.explore.door import open_mosaic  # noqa: PLC0415
+
+        return open_mosaic
     if name in __all__:
         from mosaic import pipeline  # noqa: PLC0415
 

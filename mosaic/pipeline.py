@@ -129,8 +129,8 @@ def plan(
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
     read = read_inputs(inputs, output, settings, options, is_run=False)
-    names, made, _notes = _make_plan(read, options)
-    return PlanReport(made, _budget(made, options), names, read.catalogue.rejected)
+    names, made, _notes = make_plan(read, options)
+    return PlanReport(made, budget_of(made, options), names, read.catalogue.rejected)
 
 
 def drizzle(
@@ -181,7 +181,7 @@ def drizzle(
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
     bound_allocator()
-    _ready_kernels(settings, options, observer)
+    ready_kernels(settings, options, observer)
     read = read_inputs(inputs, output, settings, options)
     while True:
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
@@ -201,13 +201,13 @@ def _drizzle_catalogue(
     read: Inputs, options: RunOptions, observer: Observer, start: float, remap: Remap | None
 ) -> Result:
     catalogue = read.catalogue
-    names, made, notes = _make_plan(read, options, remap)
+    names, made, notes = make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
-    budget = _budget(made, options)
+    budget = budget_of(made, options)
     clock = _StepClock(observer)
-    with lock_folder(_job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
-        job = open_folder(_job_folder(names), made, restart=options.restart)
+    with lock_folder(job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
+        job = open_folder(job_folder(names), made, restart=options.restart)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)
@@ -283,9 +283,16 @@ class _StepClock(SilentObserver):
         )
 
 
-def _make_plan(
+def make_plan(
     read: Inputs, options: RunOptions, remap: Remap | None = None
 ) -> tuple[ProductNames, Plan, list[str]]:
+    """Names of the products, the plan, and what the user should know, of inputs that were read.
+
+    Raises
+    ------
+    ParameterError
+        When no exposure is left, or the frame or the steps are impossible.
+    """
     exposures, settings = read.catalogue.exposures, read.settings
     if not exposures:
         reasons = "; ".join(read.reasons)
@@ -324,7 +331,8 @@ def _write_parameters(job: Job, names: ProductNames, settings: Settings, options
     write_parameter_file(path, text)
 
 
-def _budget(made: Plan, options: RunOptions) -> Budget:
+def budget_of(made: Plan, options: RunOptions) -> Budget:
+    """Fit a plan into what the options of a run grant; see `plan_budget`."""
     return plan_budget(
         made,
         granted_bytes=options.memory,
@@ -333,7 +341,8 @@ def _budget(made: Plan, options: RunOptions) -> Budget:
     )
 
 
-def _job_folder(names: ProductNames) -> Path:
+def job_folder(names: ProductNames) -> Path:
+    """Folder of the job that makes products of these names."""
     return names.path(f"{names.rootname}.mosaic")
 
 
@@ -348,7 +357,7 @@ def _require_disk(folder: Path, budget: Budget) -> None:
         )
 
 
-def _ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -> None:
+def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -> None:
     """Compile what the run needs, if this machine never did; the workers of a cluster do so themselves."""
     # The composition root of a run: only here and below are the packages of workers and clusters known.
     from workers.warmup import ensure_compiled, parts_of  # noqa: PLC0415

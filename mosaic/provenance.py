@@ -36,6 +36,19 @@ _NOT_IN_CFG: Final = frozenset({"mdriztab", "updatewcs"})
 """Parameters that DrizzlePac takes as arguments only."""
 
 
+def sections() -> Iterator[tuple[str, list[str]]]:
+    """Sections of the parameters, as DrizzlePac divides them, with the names in each; ours come last."""
+    title = "GENERAL"
+    names: list[str] = []
+    for name in Settings.model_fields:
+        started = "OF OUR OWN" if name == _FIRST_OF_OURS else _SECTIONS.get(name)
+        if started is not None:
+            yield title, names
+            title, names = started, []
+        names.append(name)
+    yield title, names
+
+
 def parameters_path(folder: Path, stem: str) -> Path:
     """Where the parameters of a product are written when its job folder is not kept."""
     return folder / f"{stem}_parameters.toml"

@@ -55,6 +55,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     | SCIENCE
     | OUTPUT
     | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
+    "mosaic.explore": BASE
+    | PARAMETERS
+    | SCIENCE
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality"},
     "mosaic.compat": BASE
     | PARAMETERS
     | SCIENCE

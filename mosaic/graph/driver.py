@@ -247,7 +247,7 @@ class Driver:
         summarise_static(self._job)
         self._solve_sky()
         self._run_phases(tasks, ("weights",), done)
-        self._solve_weights(tasks)
+        record_weights(self._job, [task.name for task in tasks.get("weights", ())])
         self._run_phases(tasks, ("single", "median", "cosmic_rays", "final"), done)
 
     def _run_phases(
@@ -270,22 +270,29 @@ class Driver:
             self._observer.task_done(record)
 
     def _solve_sky(self) -> None:
-        solution = solve_job_sky(self._job)
-        self.warnings += solution.warnings
-        for line in solution.warnings:
+        warnings = record_sky(self._job)
+        self.warnings += warnings
+        for line in warnings:
             self._observer.message("WARNING", line)
-        facts = {name: [*astuple(level)] for name, level in solution.levels.items()}
-        self._job.ledger.write(TaskRecord("sky_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"levels": facts}))
 
-    def _solve_weights(self, tasks: Mapping[str, Sequence[Task]]) -> None:
-        job = self._job
-        records = job.ledger.require("weights", [task.name for task in tasks.get("weights", ())])
-        parts: list[list[WeightSum]] = [[] for _ in job.plan.exposures]
-        for record in records.values():
-            for exposure, part in weight_sums(record).items():
-                parts[exposure].append(part)
-        means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
-        job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
+
+def record_sky(job: Job) -> tuple[str, ...]:
+    """Solve for the sky of every chip, keep it in the ledger, and return what the user should know."""
+    solution = solve_job_sky(job)
+    facts = {name: [*astuple(level)] for name, level in solution.levels.items()}
+    job.ledger.write(TaskRecord("sky_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"levels": facts}))
+    return tuple(solution.warnings)
+
+
+def record_weights(job: Job, tiles: Sequence[str]) -> None:
+    """Add up the weight sums of tiles, by name, to the mean weight of every exposure in the ledger."""
+    records = job.ledger.require("weights", tiles)
+    parts: list[list[WeightSum]] = [[] for _ in job.plan.exposures]
+    for record in records.values():
+        for exposure, part in weight_sums(record).items():
+            parts[exposure].append(part)
+    means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
+    job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
 
 
 def summarise_static(job: Job) -> None:

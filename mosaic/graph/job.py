@@ -312,7 +312,7 @@ def open_job(folder: str, digest: str) -> Job:
     return _open_plan(folder, digest, (Path(folder) / "plan.json").stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _open_plan(folder: str, digest: str, written_ns: int) -> Job:
     """Open a plan as written at a time: a worker that outlives a restart keeps nothing of what was before."""
     del written_ns

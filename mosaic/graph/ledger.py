@@ -41,6 +41,10 @@ class Ledger:
         temporary.write_text(json.dumps(dataclasses.asdict(record)))
         temporary.replace(target)
 
+    def forget(self, phase: str, task: str) -> None:
+        """Take the record of a task back: what it wrote is gone."""
+        (self._root / phase / f"{task}.json").unlink(missing_ok=True)
+
     def read(self, phase: str, task: str) -> TaskRecord | None:
         """Find the record of a task; None when the task is not done."""
         path = self._root / phase / f"{task}.json"

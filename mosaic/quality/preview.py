@@ -78,21 +78,18 @@ def reduce_plane(plane: Plane, *, max_side: int = MAX_SIDE, zero_is_absent: bool
     return Reduced(image, factor, extent)
 
 
-def write_preview(
-    path: Path,
+def draw_preview(
     plane: Plane,
     grid: Grid,
     *,
     footprints: Sequence[DoubleArray] = (),
     title: str = "",
     unit: str = "",
-) -> Path:
-    """Write a picture of the science image: asinh stretch, exposure outlines, compass and scale bar.
+) -> Figure:
+    """Draw the science image: asinh stretch, exposure outlines, compass and scale bar.
 
     Parameters
     ----------
-    path : Path
-        PNG file, replaced once the new one is complete.
     plane : Plane
         Science image.
     grid : Grid
@@ -107,7 +104,7 @@ def write_preview(
     Raises
     ------
     OutputError
-        When matplotlib is not installed or the file cannot be written.
+        When matplotlib is not installed.
     """
     reduced = reduce_plane(plane)
     low, knee, high = stretch_limits(reduced.image)
@@ -136,18 +133,14 @@ def write_preview(
     _draw_scale_bar(axes, grid)
     scale = f" · {low:.3g} to {high:.3g} {unit}" if unit else ""
     axes.set_title(f"{title}{_where(grid)}{scale}", color=_INK, fontsize=9, loc="left")
-    return _save(figure, path)
+    return figure
 
 
-def write_weight_map(
-    path: Path, plane: Plane, grid: Grid, *, title: str = "", label: str = "weight (s)"
-) -> Path:
-    """Write a picture of the weight image with a colour bar; pixels without weight stay dark.
+def draw_weight_map(plane: Plane, grid: Grid, *, title: str = "", label: str = "weight (s)") -> Figure:
+    """Draw the weight image with a colour bar; pixels without weight stay dark.
 
     Parameters
     ----------
-    path : Path
-        PNG file, replaced once the new one is complete.
     plane : Plane
         Weight image.
     grid : Grid
@@ -177,7 +170,33 @@ def write_weight_map(
     _draw_compass(axes, grid)
     _draw_scale_bar(axes, grid)
     axes.set_title(f"{title}{_where(grid)}", color=_INK, fontsize=9, loc="left")
-    return _save(figure, path)
+    return figure
+
+
+def write_preview(
+    path: Path,
+    plane: Plane,
+    grid: Grid,
+    *,
+    footprints: Sequence[DoubleArray] = (),
+    title: str = "",
+    unit: str = "",
+) -> Path:
+    """Write the picture of `draw_preview` to a PNG file, replaced once the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        When matplotlib is not installed or the file cannot be written.
+    """
+    return _save(draw_preview(plane, grid, footprints=footprints, title=title, unit=unit), path)
+
+
+def write_weight_map(
+    path: Path, plane: Plane, grid: Grid, *, title: str = "", label: str = "weight (s)"
+) -> Path:
+    """Write the picture of `draw_weight_map` to a PNG file, replaced once the new one is complete."""
+    return _save(draw_weight_map(plane, grid, title=title, label=label), path)
 
 
 def stretch_limits(image: FloatArray) -> tuple[float, float, float]:

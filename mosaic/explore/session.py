@@ -1,0 +1,211 @@
+"""The job folders behind lazy datasets: made for one, kept while the process lives or until it is closed.
+
+A dataset names its job folder in its attributes; what belongs to the folder in this process (the lock, the
+inputs it was planned from) is found here. Jobs that differ in their final drizzle alone share everything
+before it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from mosaic.errors import OutputError, ParameterError
+from mosaic.graph.budget import Budget
+from mosaic.graph.driver import finished_tasks, plan_tasks
+from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.job import Job
+from mosaic.graph.plan import Plan
+from mosaic.graph.progress import SilentObserver
+from mosaic.inputs import read_inputs
+from mosaic.options import RunOptions
+from mosaic.parameters import load_settings
+from mosaic.pipeline import budget_of, job_folder, make_plan, ready_kernels
+
+SHARED: Final = (
+    "masks.zarr",
+    "median.zarr",
+    *(
+        f"ledger/{phase}"
+        for phase in (
+            *("static", "static_mask", "static_solution", "sky", "sky_overlaps", "sky_solution"),
+            *("weights", "weight_solution", "median", "cosmic_rays"),
+        )
+    ),
+)
+"""What of a job folder does not depend on the final drizzle."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A job that is open for lazy datasets."""
+
+    inputs: tuple[str, ...]
+    """Inputs as the user named them."""
+    parameters: Mapping[str, object]
+    """Parameters as the user gave them."""
+    options: RunOptions
+    """Cores and memory."""
+    job: Job
+    """The job, its folder locked."""
+    budget: Budget
+    """Memory of its tasks."""
+    warnings: tuple[str, ...]
+    """What the user should know."""
+    held: ExitStack
+    """Lock of the folder, and the folder itself when it is private."""
+
+    @property
+    def name(self) -> str:
+        """The job folder, by which datasets find their session."""
+        return self.job.store
+
+
+_OPEN: dict[str, Session] = {}
+"""Sessions of this process by job folder."""
+
+
+def find_session(name: str) -> Session:
+    """Return the session of a dataset.
+
+    Raises
+    ------
+    ParameterError
+        When the dataset was not opened in this process, or was closed.
+    """
+    try:
+        return _OPEN[name]
+    except KeyError:
+        raise ParameterError(
+            f"{name or 'this dataset'} is not open for computing; open it with mosaic.open_mosaic(...)"
+        ) from None
+
+
+def open_session(
+    inputs: tuple[str, ...],
+    output: str,
+    options: RunOptions,
+    parameters: Mapping[str, object],
+    base: Session | None = None,
+) -> Session:
+    """Plan a job and hold its folder; nothing is computed yet.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Exposures, as for `mosaic.drizzle`.
+    output : str
+        Root of the job folder ``<output>.mosaic``; empty: a private one that goes with the process.
+    options : RunOptions
+        Cores, memory, tiles; ``restart`` discards what the folder holds.
+    parameters : mapping of str to object
+        Parameters by DrizzlePac's names.
+    base : Session, optional
+        A session whose parameters differ in the final drizzle alone: what comes before it is shared with it.
+
+    Raises
+    ------
+    OutputError
+        When another process works in the folder.
+    MosaicError
+        As `mosaic.plan` and `mosaic.drizzle` do.
+    """
+    settings = load_settings(None, (), **parameters)
+    ready_kernels(settings, options, SilentObserver())
+    with ExitStack() as stack:
+        if not output:
+            output = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='mosaic-explore-'))}/mosaic"
+        read = read_inputs(inputs, output, settings, options, is_run=False)
+        names, plan, notes = make_plan(read, options)
+        folder = job_folder(names)
+        held = _OPEN.get(str(folder))
+        if held is not None:
+            if held.job.plan.digest == plan.digest and not options.restart:
+                return held
+            raise OutputError(f"{folder} is open with other parameters; close that dataset first")
+        stack.enter_context(lock_folder(folder))
+        if base is not None:
+            _share(base.job, plan, folder)
+        job = open_folder(folder, plan, restart=options.restart)
+        _forget_lost(job)
+        budget = budget_of(job.plan, options)
+        # Stacks wait for a median that nobody may ask for.
+        budget = replace(budget, limits=replace(budget.limits, stack_cache_bytes=0))
+        warnings = tuple(dict.fromkeys((*read.catalogue.notes, *notes, *read.reasons)))
+        session = Session(inputs, dict(parameters), options, job, budget, warnings, stack.pop_all())
+    _OPEN[session.name] = session
+    return session
+
+
+def close_session(name: str) -> None:
+    """Give a job folder back; a private one is removed. Its datasets cannot compute any more."""
+    session = _OPEN.pop(name, None)
+    if session is not None:
+        session.held.close()
+
+
+def _share(base: Job, plan: Plan, folder: Path) -> None:
+    """Let a new job folder use what another has or will have of the phases before the final drizzle."""
+    if _before_final(plan) != _before_final(base.plan):
+        raise ParameterError(
+            "only parameters of the final drizzle (final_*) can differ from those of the base"
+        )
+    if (folder / "plan.json").exists():
+        return
+    (folder / "ledger").mkdir(exist_ok=True)
+    for name in SHARED:
+        source = base.folder / name
+        source.mkdir(parents=True, exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(source.absolute(), target_is_directory=True)
+
+
+def _before_final(plan: Plan) -> object:
+    """All that the phases before the final drizzle depend on."""
+    values = plan.settings.model_dump().items()
+    settings = {name: value for name, value in values if not name.startswith("final_") and name != "context"}
+    inputs = [(exposure.rootname, exposure.fingerprint) for exposure in plan.exposures]
+    return settings, inputs, plan.separate.grid, plan.separate.tile
+
+
+def _forget_lost(job: Job) -> None:
+    """Take the records of tasks out of the ledger whose chunks are gone or damaged: they are done again."""
+    tasks = plan_tasks(job)
+    done = finished_tasks(job, tasks)
+    for phase, members in tasks.items():
+        recorded = job.ledger.read_phase(phase)
+        for task in members:
+            if task.name in recorded and task.key not in done:
+                job.ledger.forget(phase, task.name)
+
+
+@atexit.register
+def _close_all() -> None:
+    for name in tuple(_OPEN):
+        close_session(name)
+
+
+def sibling(
+    session: Session, changes: Mapping[str, object], *, shares: bool, options: RunOptions | None = None
+) -> Session:
+    """Open a session on the same inputs with other parameters, in a private folder.
+
+    Parameters
+    ----------
+    session : Session
+        The session to start from.
+    changes : mapping of str to object
+        Parameters by name.
+    shares : bool
+        Whether only the final drizzle differs, so that everything before it is done once for both.
+    options : RunOptions, optional
+        Other cores, memory, tiles.
+    """
+    options = (options or session.options).model_copy(update={"restart": False})
+    parameters = {**session.parameters, **changes}
+    return open_session(session.inputs, "", options, parameters, session if shares else None)
