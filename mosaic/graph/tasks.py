@@ -284,14 +284,7 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     s = job.plan.settings
-    params = CosmicRayParams(
-        s.driz_cr_snr,
-        s.driz_cr_scale,
-        s.driz_cr_grow,
-        s.driz_cr_ctegrow,
-        s.peer_compat,
-        s.driz_cr_core,
-    )
+    params = CosmicRayParams(s.driz_cr_snr, s.driz_cr_scale, s.driz_cr_grow, s.driz_cr_ctegrow, s.peer_compat)
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0

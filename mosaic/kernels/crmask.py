@@ -21,9 +21,9 @@ from mosaic.types import ByteArray, FloatArray
 _ZERO = np.float32(0.0)
 
 
-def cosmic_ray_halo(grow: int, ctegrow: int, core: float = 0.0) -> int:
+def cosmic_ray_halo(grow: int, ctegrow: int) -> int:
     """Rows around a band that its mask depends on: neighbour and its derivative, then growth or tail."""
-    return 2 + int(core > 0) + max(grow // 2, ctegrow, 0)
+    return 2 + max(grow // 2, ctegrow, 0)
 
 
 @kernel
@@ -86,33 +86,6 @@ def derivative(blot_e: FloatArray, y_offset: int, full_ny: int, v_out: FloatArra
             v_out[i, x] = _border_derivative(blot_e, i, x, row, full_ny)
         for x in range(stop, nx):
             v_out[i, x] = _border_derivative(blot_e, i, x, row, full_ny)
-
-
-@kernel
-def steepen(slope: FloatArray, core: float, v_out: FloatArray) -> None:
-    """Bring the derivative towards the largest of its 3 x 3 neighbourhood, by the share `core`.
-
-    A star narrower than two pixels is as steep half a pixel away as it is at its centre, where the step to
-    the neighbours is largest by luck only: a dither that puts the centre elsewhere meets the neighbour's step.
-
-    Parameters
-    ----------
-    slope : float32, shape (rows, nx)
-        Derivative, electrons per pixel.
-    core : float
-        0 leaves it as it is, 1 takes the neighbourhood's largest, more goes beyond.
-    v_out : float32, shape (rows, nx)
-        Result.
-    """
-    rows, nx = slope.shape
-    share = np.float32(core)
-    for i in range(rows):
-        for x in range(nx):
-            largest = slope[i, x]
-            for j in range(max(0, i - 1), min(rows, i + 2)):
-                for k in range(max(0, x - 1), min(nx, x + 2)):
-                    largest = max(largest, slope[j, k])
-            v_out[i, x] = slope[i, x] + share * (largest - slope[i, x])
 
 
 @kernel
@@ -221,7 +194,6 @@ def cosmic_ray_band(
     snr2: float,
     scale1: float,
     scale2: float,
-    core: float,
     grow: int,
     ctegrow: int,
     cte_direction: int,
@@ -246,8 +218,6 @@ def cosmic_ray_band(
         Read noise, electrons.
     snr1, snr2, scale1, scale2 : float
         Signal-to-noise and derivative factors of the strict and the loose test.
-    core : float
-        How far the derivative of the neighbours counts (`steepen`); 0: not at all, as in DrizzlePac.
     grow : int
         Side of the block over which a hit grows: offsets ``-(grow - 1) // 2 … grow // 2`` along both axes.
     ctegrow : int
@@ -266,10 +236,6 @@ def cosmic_ray_band(
     hit = np.empty((rows, nx), np.uint8)
     near = np.empty((rows, nx), np.uint8)
     derivative(blot_e, band_y0, full_ny, slope)
-    if core > 0.0:
-        steep = np.empty((rows, nx), np.float32)
-        steepen(slope, core, steep)
-        slope = steep
     exceeds_noise(
         sci_e,
         blot_e,

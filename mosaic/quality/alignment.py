@@ -13,13 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic.quality.checks import Check, CheckKind, Verdict, grade, worst
-from mosaic.quality.offsets import REACH_PX, Offsets, measure_offsets, median_stars
+from mosaic.quality.offsets import REACH_PX, MedianStars, Offsets, measure_offsets, median_stars
 from mosaic.quality.stars import MAD_TO_SIGMA
 from mosaic.quality.survey import Survey
 from mosaic.types import BoolArray, DoubleArray
 
 GROUP = "Alignment"
 MIN_MATCHES = 15
+MOST_PER_MEGAPIXEL = 600
+"""Five thousand on a chip of ACS."""
+_FEW = 20
+_NEAR_PX = 1.0
+_GROUP_PX = 3.0
+_LEAST_GROUP = 3
 _REALIGN = "Run 'mosaic align' on all exposures together, then drizzle again."
 
 SHIFT = CheckKind(
@@ -35,8 +41,8 @@ MATCHES = CheckKind(
     GROUP,
     "Stars matched per exposure",
     f"at least {MIN_MATCHES}, and half of those tried",
-    "Fewer stars than that tell little: check the exposure by eye, align it with another catalogue, or with a "
-    "lower threshold and a larger search radius.",
+    "Fewer stars than that tell little: check the exposure by eye, align it with another catalogue, or with "
+    "a lower threshold and a larger search radius.",
 )
 PEAK = CheckKind(
     "match_peak",
@@ -66,8 +72,8 @@ VISIT = CheckKind(
     GROUP,
     "Shifts between exposures of one visit",
     "at most 0.1 px or 5 mas, the larger; 0.3 px with large offsets",
-    "Larger than a telescope that is locked on its guide stars allows: look for a lost lock or re-acquisition, "
-    "and align.",
+    "Larger than a telescope that is locked on its guide stars allows: look for a lost lock or "
+    "re-acquisition, and align.",
 )
 ROTATION = CheckKind(
     "rotation",
@@ -116,28 +122,32 @@ ARTEFACTS = CheckKind(
     GROUP,
     "Matches are not clumped on artefacts",
     "median distance to the next at least 0.3 of a random field's",
-    "Matches cluster, as on diffraction spikes, hot columns or one galaxy: exclude these regions in 'mosaic align'.",
+    "Matches cluster, as on diffraction spikes, hot columns or one galaxy: exclude these regions in "
+    "'mosaic align' (exclusions).",
 )
 SOURCES = CheckKind(
     "source_density",
     GROUP,
     "Compact sources to align with",
-    "20 to 5000 on the field",
-    "Few: use a longer exposure as reference, or a catalogue. Thousands: raise the threshold.",
+    f"at least 20, and fewer than {MOST_PER_MEGAPIXEL} per megapixel",
+    "Few: align with a longer exposure or a catalogue as reference. Thousands on a chip: align with a higher "
+    "threshold, so that bright stars decide and neighbours are not confused.",
 )
 FAILED = CheckKind(
     "unmatched",
     GROUP,
     "Exposures without any match",
     "none",
-    "These exposures share no star with the median: wrong pointing or no overlap. Align them or leave them out.",
+    "These exposures share no star with the median: wrong pointing, or no overlap. Align them with a large "
+    "searchrad, or leave them out.",
 )
 SAMPLING = CheckKind(
     "sampling_bias",
     GROUP,
     "Centroids of undersampled data",
-    "width of the point-spread function at least 1.8 px",
-    "Undersampled: centroids are biased by up to 0.1 px with the pixel phase. Use many stars and dithers.",
+    "stars at least 1.8 px wide, or dithered over the phases of a pixel",
+    "Undersampled and not dithered: centroids are biased by up to 0.1 px with the phase of the pixel, and "
+    "nothing averages that. Align with many stars.",
 )
 
 
@@ -179,15 +189,14 @@ class Fit:
 
 def fit_offsets(name: str, offsets: Offsets) -> Fit:
     """Describe the shifts of an exposure by shift, rotation and scale."""
-    n = offsets.n
     nan2 = np.full(2, np.nan)
-    if n == 0:
+    if offsets.n == 0:
         none = np.zeros(0, dtype=np.bool_)
         return Fit(name, offsets, none, nan2, nan2, np.nan, np.nan, True, np.nan, np.nan)
+    kept = agreeing(offsets.shift_xy)
+    if not kept.any():
+        return Fit(name, offsets, kept, nan2, nan2, np.nan, np.nan, True, np.nan, np.nan)
     shift = offsets.shift_xy
-    middle = np.median(shift, axis=0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(shift - middle), axis=0)
-    kept = np.all(np.abs(shift - middle) <= 4.0 * np.maximum(spread, 0.02), axis=1)
     own, place = shift[kept], offsets.xy[kept]
     mean = own.mean(axis=0)
     residual = own - mean
@@ -213,6 +222,20 @@ def fit_offsets(name: str, offsets: Offsets) -> Fit:
     )  # fmt: skip
 
 
+def agreeing(shift_xy: DoubleArray) -> BoolArray:
+    """Shifts that agree: the densest group of them, clipped; none where they are scattered by chance."""
+    n = shift_xy.shape[0]
+    apart = np.abs(shift_xy[:, None] - shift_xy[None]).max(axis=2)
+    centre = int((apart < _NEAR_PX).sum(axis=1).argmax())
+    kept = np.asarray(apart[centre] < _GROUP_PX)
+    by_chance = n * min(1.0, (2.0 * _GROUP_PX / (2.0 * REACH_PX + 1.0)) ** 2)
+    if np.count_nonzero(kept) < max(_LEAST_GROUP, by_chance + 3.0 * np.sqrt(by_chance)):
+        return np.zeros(n, dtype=np.bool_)
+    middle = np.median(shift_xy[kept], axis=0)
+    spread = MAD_TO_SIGMA * np.median(np.abs(shift_xy[kept] - middle), axis=0)
+    return np.asarray(kept & np.all(np.abs(shift_xy - middle) <= 4.0 * np.maximum(spread, 0.02), axis=1))
+
+
 def _largest_slope(centred: DoubleArray, residual: DoubleArray) -> tuple[float, float]:
     """Largest of the four slopes times the extent along its axis, and the error of that."""
     best = (0.0, 0.0, -1.0)
@@ -230,31 +253,32 @@ def _largest_slope(centred: DoubleArray, residual: DoubleArray) -> tuple[float, 
     return best[0], best[1]
 
 
-def check_alignment(survey: Survey) -> tuple[list[Check], list[Fit]]:
-    """All checks of this module, and the fits they rest on."""
+def check_alignment(survey: Survey) -> tuple[list[Check], list[Fit], MedianStars | None]:
+    """All checks of this module, the fits they rest on, and the stars of the median."""
     kinds = (
         SHIFT, MATCHES, PEAK, RMS, SIGNIFICANCE, VISIT, ROTATION, GEOMETRY, SLOPES, FLOW, EDGE, COVERAGE,
         ARTEFACTS, SOURCES, FAILED,
     )  # fmt: skip
     if not survey.median_tiles or len(survey.job.plan.exposures) < 2:
         reason = "no median was made" if not survey.median_tiles else "a single exposure"
-        return [kind.unknown(reason) for kind in kinds], []
+        return [kind.unknown(reason) for kind in kinds], [], None
     stars = median_stars(survey)
     n_stars = int(stars.ra_deg.size)
     if n_stars < 5:
         reason = f"{n_stars} compact sources in the median: too few"
-        verdict: Verdict = "look" if stars.n_sources == 0 else "none"
-        sources = SOURCES.of(verdict, f"{n_stars} compact of {stars.n_sources} peaks", float(n_stars))
-        return [*(kind.unknown(reason) for kind in kinds if kind is not SOURCES), sources], []
+        return [*(kind.unknown(reason) for kind in kinds if kind is not SOURCES), _sources(stars)], [], stars
     offsets = measure_offsets(survey, stars)
     names = [survey.job.plan.exposures[o.exposure].rootname for o in offsets]
     fits = [fit_offsets(name, own) for name, own in zip(names, offsets, strict=True)]
-    return [*_judge(survey, fits), _sources(n_stars, stars.n_sources)], fits
+    return [*_judge(survey, fits), _sources(stars)], fits, stars
 
 
-def _sources(n_stars: int, n_sources: int) -> Check:
-    shown = f"{n_stars} compact of {n_sources} peaks in the median"
-    return SOURCES.of("look" if n_stars < 20 or n_sources > 50_000 else "ok", shown, float(n_stars))
+def _sources(stars: MedianStars) -> Check:
+    n_stars = int(stars.ra_deg.size)
+    density = 1e6 * stars.n_sources / max(1, stars.area_px)
+    shown = f"{n_stars} compact of {stars.n_sources} peaks in the median, {density:.0f} per megapixel"
+    usual = n_stars >= _FEW and density < MOST_PER_MEGAPIXEL
+    return SOURCES.of("ok" if usual else "look", shown, density)
 
 
 def _judge(survey: Survey, fits: Sequence[Fit]) -> Iterator[Check]:
@@ -298,7 +322,8 @@ def _shifts(survey: Survey, fits: Sequence[Fit]) -> Check:
         return SHIFT.unknown("too few matches")
     rows = sorted(((fit.length, fit) for fit in fits), key=lambda row: -row[0])
     details = tuple(
-        f"{fit.name}: {fit.mean[0]:+.3f}, {fit.mean[1]:+.3f} px from {fit.n} stars" for _length, fit in rows[:40]
+        f"{fit.name}: {fit.mean[0]:+.3f}, {fit.mean[1]:+.3f} px from {fit.n} stars"
+        for _length, fit in rows[:40]
     )
     length, fit = rows[0]
     scale = survey.job.plan.exposures[fit.offsets.exposure].chips[0].idcscale_arcsec
@@ -430,10 +455,9 @@ def _flow(fit: Fit) -> float:
 
 
 def _edge_share(fit: Fit) -> float:
-    reach = np.abs(fit.offsets.shift_xy).max(axis=1)
-    n_edge = int(np.count_nonzero(reach > 0.9 * REACH_PX))
-    # One or two are chance matches, however few stars there are.
-    return n_edge / fit.offsets.n if n_edge > 2 else 0.0
+    # Chance matches lie anywhere, also at the limit: those that agree with the rest count.
+    reach = np.abs(fit.offsets.shift_xy[fit.kept]).max(axis=1)
+    return float(np.mean(reach > 0.9 * REACH_PX))
 
 
 def _coverage(fits: Sequence[Fit]) -> Check:
@@ -460,9 +484,14 @@ def _hull_area(points: DoubleArray) -> float:
     def half(sequence: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         hull: list[tuple[float, float]] = []
         for x, y in sequence:
-            while len(hull) > 1 and (
-                (hull[-1][0] - hull[-2][0]) * (y - hull[-2][1]) - (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0])
-            ) <= 0:
+            while (
+                len(hull) > 1
+                and (
+                    (hull[-1][0] - hull[-2][0]) * (y - hull[-2][1])
+                    - (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0])
+                )
+                <= 0
+            ):
                 hull.pop()
             hull.append((x, y))
         return hull[:-1]

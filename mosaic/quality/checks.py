@@ -80,7 +80,16 @@ class CheckKind:
         advice = self.advice if verdict in {"look", "bad"} else ""
         finite = value if value is not None and math.isfinite(value) else None
         return Check(
-            self.name, self.group, self.title, shown, self.limit, verdict, advice, finite, details, self.picture
+            self.name,
+            self.group,
+            self.title,
+            shown,
+            self.limit,
+            verdict,
+            advice,
+            finite,
+            details,
+            self.picture,
         )
 
     def graded(

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from mosaic.exposure.model import Exposure
-from mosaic.quality.checks import Check, CheckKind
+from mosaic.quality.checks import Check, CheckKind, Verdict
 from mosaic.quality.survey import Survey
 from mosaic.types import DoubleArray
 
@@ -136,7 +136,7 @@ def _guiding(headers: list[ExposureHeaders]) -> Check:
             problems.append(f"{own.exposure.rootname}: {', '.join(found)}")
     if not any(own.get("FGSLOCK") or own.get("EXPFLAG") for own in headers):
         return GUIDING.unknown("headers lack FGSLOCK and EXPFLAG")
-    verdict = "bad" if severe else "look" if problems else "ok"
+    verdict: Verdict = "bad" if severe else "look" if problems else "ok"
     shown = f"{len(problems)} of {len(headers)} exposures with problems"
     return GUIDING.of(verdict, shown, float(len(problems)), tuple(problems))
 
@@ -185,7 +185,9 @@ def _distortion(headers: list[ExposureHeaders]) -> Check:
         for detector in sorted({own.exposure.detector for own in headers}):
             values = {own.get(keyword) for own in headers if own.exposure.detector == detector}
             if len(values) > 1:
-                problems.append(f"{keyword} of {detector}: {', '.join(sorted(v or '(none)' for v in values))}")
+                problems.append(
+                    f"{keyword} of {detector}: {', '.join(sorted(v or '(none)' for v in values))}"
+                )
     without = [
         own.exposure.rootname
         for own in headers
@@ -218,7 +220,10 @@ def dither_phases(survey: Survey) -> DoubleArray:
     chips = [e.chips[0] for e, kind in zip(plan.exposures, kinds, strict=True) if kind == most]
     grid = plan.final.grid
     ny, nx = chips[0].shape_yx
-    middle = (np.array([(nx - 1) / 2, nx / 2 + 0.5, (nx - 1) / 2]), np.array([(ny - 1) / 2, (ny - 1) / 2, ny / 2 + 0.5]))
+    middle = (
+        np.array([(nx - 1) / 2, nx / 2 + 0.5, (nx - 1) / 2]),
+        np.array([(ny - 1) / 2, (ny - 1) / 2, ny / 2 + 0.5]),
+    )
     base = np.array(grid.sky_to_pixel(*chips[0].wcs.pixel_to_sky(*middle)))
     jacobian = np.column_stack([base[:, 1] - base[:, 0], base[:, 2] - base[:, 0]])
     phases = []
@@ -233,7 +238,7 @@ def quadrants_of(phases: DoubleArray) -> int:
     counts = []
     for dx in np.linspace(0.0, 0.45, 10):
         for dy in np.linspace(0.0, 0.45, 10):
-            cells = np.floor(((phases + (dx, dy)) % 1.0) * 2.0).astype(int)
+            cells = np.floor(((phases + np.array([dx, dy])) % 1.0) * 2.0).astype(int)
             counts.append(len({(int(x), int(y)) for x, y in cells}))
     return int(np.median(counts))
 
@@ -246,5 +251,5 @@ def _dither(survey: Survey) -> Check:
     quadrants = quadrants_of(phases)
     shown = f"{quadrants} of 4 quadrants with {len(phases)} exposures"
     details = tuple(f"phase ({x:.2f}, {y:.2f}) px" for x, y in phases[:8])
-    verdict = "ok" if quadrants >= 3 else "look"
+    verdict: Verdict = "ok" if quadrants >= 3 else "look"
     return DITHER.of(verdict, shown, float(quadrants), details)

@@ -1,7 +1,7 @@
 """Checks of the product: sky, seams, weights, holes, noise, shapes of stars, fluxes, sampling.
 
-All of them rest on one pass over the sampled tiles (`ProductPass`); the fluxes and widths of stars are compared
-with those in the exposures themselves.
+All of them rest on one pass over the sampled tiles (`ProductPass`); the fluxes and widths of stars are
+compared with those in the exposures themselves.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mosaic.exposure.reader import read_dq
 from mosaic.graph.store import open_array
 from mosaic.quality.noise import NoiseSamples
+from mosaic.quality.offsets import sky_to_chip
 from mosaic.quality.rejection import Residuals
 from mosaic.quality.spectrum import SkySpectrum
 from mosaic.quality.stars import Level, above_border, cut_out, find_peaks, isolated, measure_shapes, sky_level
 from mosaic.quality.survey import Survey, Tile
-from mosaic.types import BoolArray, DoubleArray, FloatArray
+from mosaic.types import BoolArray, DoubleArray, FloatArray, Window
 
 STAR_HALF = 12
 _STARS_PER_TILE = 80
 _MIN_REGION = 1500
+_REGION_SAMPLE = 100_000
+_MOST_REGIONS = 10
+_BESIDE = 15
+_MOST_IMPRINTS = 400
 
 
 @dataclass(slots=True)
@@ -132,23 +138,26 @@ def _sky_pixels(sci: FloatArray, level: Level) -> BoolArray:
 
 
 def _add_seams(tile: Tile, is_sky: BoolArray, level: Level, found: ProductPass) -> None:
-    """Compare the sky of regions of different depth with that of the deepest region of the tile."""
+    """Compare the sky of regions that different chips cover with that of the largest region of the tile."""
+    keys, first, sizes = np.unique(tile.region[::8, ::8], return_index=True, return_counts=True)
+    depths = tile.depth[::8, ::8].ravel()[first]
     regions: list[tuple[int, FloatArray]] = []
-    for depth in np.unique(tile.depth[::8, ::8]):
-        if depth == 0:
+    for k in np.argsort(-sizes, kind="stable"):
+        if depths[k] == 0 or len(regions) == _MOST_REGIONS:
             continue
-        values = tile.sci[(tile.depth == depth) & is_sky]
+        values = tile.sci[(tile.region == keys[k]) & is_sky]
+        values = values[:: max(1, values.size // _REGION_SAMPLE)]
         if values.size >= _MIN_REGION:
-            regions.append((int(depth), values))
+            regions.append((int(depths[k]), values))
     if len(regions) < 2:
         return
-    base = regions[-1]
-    for depth, values in regions[:-1]:
+    base = regions[0]
+    for depth, values in regions[1:]:
         step = float(np.median(values) - np.median(base[1]))
         scatter = float(np.std(values))
         # Neighbours are correlated: some nine pixels count as one.
         error = 1.25 * 3.0 * np.hypot(scatter / np.sqrt(values.size), np.std(base[1]) / np.sqrt(base[1].size))
-        place = f"tile {tile.number}: {depth} against {base[0]} exposures"
+        place = f"tile {tile.number}: region of {depth} against one of {base[0]} exposures"
         found.seams.append((step, float(error), max(scatter, level.sigma), place))
 
 
@@ -159,9 +168,7 @@ def _add_reported(survey: Survey, tile: Tile, is_sky: BoolArray, level: Level, f
         found.noise.reported.append(float(np.sqrt(np.median(sample))) / level.sigma)
 
 
-def _add_sources(
-    survey: Survey, tile: Tile, relative: FloatArray, level: Level, found: ProductPass
-) -> None:
+def _add_sources(survey: Survey, tile: Tile, relative: FloatArray, level: Level, found: ProductPass) -> None:
     image = np.where(np.isfinite(tile.sci), tile.sci, np.float32(level.value))
     margin = min(STAR_HALF, min(image.shape) // 4)
     x, y = find_peaks(image, level, n_sigma=15.0, margin=margin, limit=3000)
@@ -195,20 +202,22 @@ def weight_sigma_px(survey: Survey) -> float:
     return 1.5 * plan.chips[0].idcscale_arcsec / plan.final.grid.scale_arcsec
 
 
-def _add_imprint(relative: FloatArray, x: NDArray[np.int64], y: NDArray[np.int64], found: ProductPass) -> None:
+def _add_imprint(
+    relative: FloatArray, x: NDArray[np.int64], y: NDArray[np.int64], found: ProductPass
+) -> None:
     """Weight on bright objects less the mean of places a little beside them."""
     ny, nx = relative.shape
-    for cx, cy in zip(x[:400], y[:400], strict=True):
-        on = relative[max(0, cy - 1) : cy + 2, max(0, cx - 1) : cx + 2]
-        beside = []
-        for dy, dx in ((13, 7), (-13, -7), (7, -13), (-7, 13)):
-            row, column = cy + dy, cx + dx
-            if 1 <= row < ny - 1 and 1 <= column < nx - 1:
-                beside.append(relative[row - 1 : row + 2, column - 1 : column + 2].mean())
-        if len(beside) >= 3:
-            value = float(on.mean() - np.median(beside))
-            if np.isfinite(value):
-                found.imprint.append(value)
+    inside = (x >= _BESIDE) & (x < nx - _BESIDE) & (y >= _BESIDE) & (y < ny - _BESIDE)
+    x, y = x[inside][:_MOST_IMPRINTS], y[inside][:_MOST_IMPRINTS]
+    if not x.size:
+        return
+    on = cut_out(relative, x, y, 1).mean(axis=(1, 2))
+    beside = [
+        cut_out(relative, x + dx, y + dy, 1).mean(axis=(1, 2))
+        for dx, dy in ((7, 13), (-7, -13), (-13, 7), (13, -7))
+    ]
+    value = on - np.median(beside, axis=0)
+    found.imprint += [float(v) for v in value[np.isfinite(value)]]
 
 
 def _add_residuals(
@@ -228,7 +237,8 @@ def _add_residuals(
     found.residuals.area_arcmin2 += covered * (grid.scale_arcsec / 60.0) ** 2
     x, y = peaks
     found.residuals.n_peaks += int(x.size)
-    sky = grid.pixel_to_sky(x + float(tile.window.x0), y + float(tile.window.y0))
+    place = np.column_stack([x + tile.window.x0, y + tile.window.y0]).astype(np.float64)
+    sky = grid.pixel_to_sky(place[:, 0], place[:, 1])
     mx, my = (np.rint(p).astype(int) for p in separate.grid.sky_to_pixel(*sky))
     shape = separate.grid.shape_yx
     inside = (mx >= 2) & (mx < shape.nx - 2) & (my >= 2) & (my < shape.ny - 2)
@@ -253,11 +263,7 @@ def _add_residuals(
 
 
 def dq_of_holes(survey: Survey, places: list[tuple[int, int]]) -> Iterator[str]:
-    """The DQ bits, and rejection, that left holes without weight."""
-    from mosaic.exposure.reader import read_dq  # noqa: PLC0415
-    from mosaic.quality.offsets import sky_to_chip  # noqa: PLC0415
-    from mosaic.types import Window  # noqa: PLC0415
-
+    """The DQ bits, or rejection, that left holes without weight."""
     grid = survey.job.plan.final.grid
     xy = np.array(places[:: max(1, len(places) // 60)], dtype=np.float64)
     ra, dec = grid.pixel_to_sky(xy[:, 0], xy[:, 1])
@@ -267,15 +273,15 @@ def dq_of_holes(survey: Survey, places: list[tuple[int, int]]) -> Iterator[str]:
     for index in survey.chips:
         chip = survey.job.plan.chips[index]
         x, y = sky_to_chip(survey, index, ra, dec)
-        for column, row in zip(x, y, strict=True):
-            if not np.isfinite(column) or not np.isfinite(row):
-                continue
-            i, j = round(float(column)), round(float(row))
-            window = Window(j, j + 1, i, i + 1)
+        on = np.isfinite(x) & np.isfinite(y)
+        if not on.any():
+            continue
+        rejected = survey.rejected(index) if survey.job.plan.settings.driz_cr else None
+        for i, j in zip(np.rint(x[on]).astype(int), np.rint(y[on]).astype(int), strict=True):
             n_seen += 1
-            flags = int(read_dq(chip, window)[0, 0]) & bad_bits
-            for bit in range(16):
-                if flags >> bit & 1:
-                    counts[f"DQ {1 << bit}"] += 1
+            flags = int(read_dq(chip, Window(int(j), int(j) + 1, int(i), int(i) + 1))[0, 0]) & bad_bits
+            counts.update(f"DQ {1 << bit}" for bit in range(16) if flags >> bit & 1)
+            if rejected is not None and rejected[j, i] and not flags:
+                counts["taken for a cosmic ray"] += 1
     for name, n in counts.most_common(8):
         yield f"{name}: {n} of {n_seen} input pixels under holes"

@@ -1,8 +1,8 @@
 """Correlated noise of drizzled images: the closed form, and what blocks of sky show.
 
 Drizzling spreads each input pixel over several output pixels. The scatter of single output pixels is then
-smaller than what large apertures deserve by the ratio R of A. Fruchter and R. Hook (2002, PASP 114, 144): with
-``r = pixfrac / scale`` (scale = output over input pixel), ``R = r / (1 - 1/(3r))`` for r >= 1 and
+smaller than what large apertures deserve by the ratio R of A. Fruchter and R. Hook (2002, PASP 114, 144):
+with ``r = pixfrac / scale`` (scale = output over input pixel), ``R = r / (1 - 1/(3r))`` for r >= 1 and
 ``1 / (1 - r/3)`` for r <= 1.
 """
 
@@ -69,7 +69,7 @@ class NoiseSamples:
         if min(ny, nx) < 4 * BLOCK:
             return
         shape = (ny // BLOCK, BLOCK, nx // BLOCK, BLOCK)
-        whole = is_sky[:ny, :nx].reshape(shape).all(axis=(1, 3))
+        whole: BoolArray = np.asarray(is_sky[:ny, :nx].reshape(shape).all(axis=(1, 3)))
         mean = np.where(is_sky, image, 0.0)[:ny, :nx].reshape(shape).mean(axis=(1, 3), dtype=np.float64)
         both = whole[:, 1:] & whole[:, :-1]
         difference = (mean[:, 1:] - mean[:, :-1])[both]

@@ -19,6 +19,7 @@ from mosaic.quality.survey import Survey
 from mosaic.types import DoubleArray, Window
 
 STARS_PER_CHIP = 60
+_STARS_BRIEF = 24
 REACH_PX = 8
 _HALF = 14
 _N_SIGMA = 30.0
@@ -73,12 +74,15 @@ def median_stars(survey: Survey) -> MedianStars:
         covered = np.where(image != 0.0, image, np.float32(np.nan))
         area += int(np.count_nonzero(image))
         level = sky_level(covered)
-        x, y = find_peaks(image, level, n_sigma=_N_SIGMA, margin=min(margin, min(image.shape) // 4), limit=2000)
+        x, y = find_peaks(
+            image, level, n_sigma=_N_SIGMA, margin=min(margin, min(image.shape) // 4), limit=2000
+        )
         n_sources += x.size
         if not x.size:
             continue
         near = sum(
-            image[np.clip(y + dy, 0, image.shape[0] - 1), np.clip(x + dx, 0, image.shape[1] - 1)] - level.value
+            image[np.clip(y + dy, 0, image.shape[0] - 1), np.clip(x + dx, 0, image.shape[1] - 1)]
+            - level.value
             for dy in (-2, -1, 0, 1, 2)
             for dx in (-2, -1, 0, 1, 2)
         )
@@ -88,7 +92,8 @@ def median_stars(survey: Survey) -> MedianStars:
         alone = isolated(x.astype(np.float64), y.astype(np.float64), 9.0)
         chosen = np.flatnonzero(compact & alone)[: 4 * STARS_PER_CHIP]
         window = layer.window(number)
-        sky = layer.grid.pixel_to_sky(x[chosen] + float(window.x0), y[chosen] + float(window.y0))
+        place = np.column_stack([x[chosen] + window.x0, y[chosen] + window.y0]).astype(np.float64)
+        sky = layer.grid.pixel_to_sky(place[:, 0], place[:, 1])
         found.append((*sky, np.asarray(peak[chosen], dtype=np.float64)))
     if not found:
         empty = np.empty(0)
@@ -136,7 +141,7 @@ def measure_offsets(survey: Survey, stars: MedianStars) -> list[Offsets]:
         xy, shift, ambiguity, chip = [], [], [], []
         top = 0.0
         for i, (_n, own_xy, own_shift, own_ambiguity) in zip(members, rows, strict=True):
-            xy.append(own_xy + (0.0, top))
+            xy.append(own_xy + np.array([0.0, top]))
             shift.append(own_shift)
             ambiguity.append(own_ambiguity)
             chip.append(np.full(own_xy.shape[0], i))
@@ -163,7 +168,7 @@ def _chip_offsets(
     column, row = np.nan_to_num(np.rint(x), nan=-1).astype(int), np.nan_to_num(np.rint(y), nan=-1).astype(int)
     ny, nx = chip.shape_yx
     inside = (column >= _HALF) & (column < nx - _HALF) & (row >= _HALF) & (row < ny - _HALF)
-    chosen = np.flatnonzero(inside)[:STARS_PER_CHIP]
+    chosen = np.flatnonzero(inside)[: STARS_PER_CHIP if survey.full else _STARS_BRIEF]
     # Neighbours on the chip are read from the same rows and the same tiles of the median.
     chosen = chosen[np.argsort(row[chosen], kind="stable")]
     nothing = (np.empty((0, 2)), np.empty((0, 2)), np.empty(0))

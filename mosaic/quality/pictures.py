@@ -1,8 +1,8 @@
-"""Pictures for the report: grey and coloured images as PNG, ready to be embedded.
+"""Pictures for the report: grey and coloured images, ready to be embedded.
 
-Drawn with Pillow alone, so that every run can afford them; outlines and scales are added by the page as vector
-graphics. Covers the science image, weight and exposure-count maps, cosmic-ray overlays, stars and colour
-composites. Does not cover the page (`mosaic.quality.html`).
+Drawn with Pillow alone, so that every run can afford them: photographs as JPEG, maps as PNG; outlines are
+added by the page as vector graphics. Covers the science image, weight and exposure-count maps, cosmic-ray
+overlays, stars and colour composites. Does not cover the page (`mosaic.quality.html`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mosaic.errors import ParameterError
 from mosaic.exposure.reader import read_science
@@ -23,14 +23,21 @@ from mosaic.graph.store import read_mask
 from mosaic.products.planes import TiledPlane
 from mosaic.quality.mosaic_checks import ProductPass
 from mosaic.quality.preview import Reduced, reduce_plane
+from mosaic.quality.rejection import GROUP as REJECTION
 from mosaic.quality.stars import find_peaks, sky_level
 from mosaic.quality.survey import Survey
+from mosaic.quality.weight_checks import STARS, WEIGHTS
 from mosaic.types import DoubleArray, FloatArray, Window
 
-SIDE = 900
+SIDE = 800
+THUMBNAIL_SIDE = 256
+_OUTLINES_DRAWN = 200
 _EMPTY = (32, 38, 46)
 # Five stops of a perceptually even scale from dark blue over green to yellow.
-_STOPS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64)
+_STOPS = np.array(
+    [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64
+)
+_N_COLOURS = 255
 _CROP = 320
 
 
@@ -42,14 +49,18 @@ class Picture:
     """Name that checks refer to."""
     title: str
     """Caption."""
-    png: bytes
-    """The image."""
+    data: bytes
+    """The encoded image."""
+    kind: str
+    """``png`` or ``jpeg``."""
     size_xy: tuple[int, int]
     """Columns and rows."""
-    outlines: tuple[DoubleArray, ...] = ()
-    """Polygons drawn on it, picture pixels from the upper left corner, shape (n, 2)."""
+    outlines: tuple[tuple[int, DoubleArray], ...] = ()
+    """Number of the exposure and polygon, picture pixels from the upper left corner, shape (n, 2)."""
     legend: str = ""
     """What its colours mean."""
+    group: str = ""
+    """Heading under which it stands; blank: at the top."""
 
 
 def stretch(image: FloatArray) -> NDArray[np.uint8]:
@@ -72,21 +83,38 @@ def grey(image: FloatArray) -> NDArray[np.uint8]:
     return colours
 
 
-def coloured(values: FloatArray, high: float) -> NDArray[np.uint8]:
-    """Values from 0 to `high` as colours; NaN has the colour of the page."""
-    place = np.clip(np.nan_to_num(values) / (high or 1.0), 0.0, 1.0) * (len(_STOPS) - 1)
-    low = np.minimum(place.astype(int), len(_STOPS) - 2)
-    share = (place - low)[..., None]
-    colours = np.asarray(_STOPS[low] * (1 - share) + _STOPS[low + 1] * share, dtype=np.uint8)
-    colours[~np.isfinite(values)] = _EMPTY
-    return colours
+def palette() -> NDArray[np.uint8]:
+    """Colours of a map, shape (256, 3); the last is that of pixels without value."""
+    place = np.linspace(0.0, len(_STOPS) - 1.0, _N_COLOURS)
+    channels = [np.interp(place, np.arange(len(_STOPS)), _STOPS[:, k]) for k in range(3)]
+    return np.vstack([np.stack(channels, axis=1), _EMPTY]).astype(np.uint8)
 
 
-def encode(colours: NDArray[np.uint8]) -> bytes:
-    """PNG of an image whose first row is the lowest."""
+def encode_map(values: FloatArray, high: float) -> bytes:
+    """PNG of values from 0 to `high` in the colours of `palette`, the first row at the bottom."""
+    place = np.clip(np.nan_to_num(values) / (high or 1.0), 0.0, 1.0) * (_N_COLOURS - 1)
+    index = np.where(np.isfinite(values), np.rint(place), _N_COLOURS).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(index[::-1]))
+    image.putpalette(palette().tobytes())
+    return _encoded(image, "png", compress_level=4)
+
+
+def encode_photo(colours: NDArray[np.uint8], *, quality: int = 88) -> bytes:
+    """JPEG of a grey or coloured image, the first row at the bottom."""
+    return _encoded(Image.fromarray(np.ascontiguousarray(colours[::-1])), "jpeg", quality=quality)
+
+
+def _encoded(image: Image.Image, kind: str, **how: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(colours[::-1])).save(buffer, format="PNG", compress_level=4)
+    image.save(buffer, format=kind.upper(), **how)
     return buffer.getvalue()
+
+
+def thumbnail(picture: Picture, side: int = THUMBNAIL_SIDE) -> bytes:
+    """The picture in small, as PNG."""
+    image = Image.open(io.BytesIO(picture.data)).convert("RGB")
+    image.thumbnail((side, side))
+    return _encoded(image, "png")
 
 
 def make_pictures(survey: Survey, found: ProductPass | None, flagged: Sequence[float]) -> list[Picture]:
@@ -104,31 +132,29 @@ def make_pictures(survey: Survey, found: ProductPass | None, flagged: Sequence[f
 def _maps(survey: Survey) -> list[Picture]:
     job = survey.job
     sci = reduce_plane(TiledPlane(job, "final", "mosaic.zarr/sci", "sci"), max_side=SIDE)
-    wht = reduce_plane(
-        TiledPlane(job, "final", "mosaic.zarr/wht", "wht"), max_side=SIDE, zero_is_absent=True
+    weight = reduce_plane(TiledPlane(job, "final", "mosaic.zarr/wht", "wht"), max_side=SIDE).image
+    # Holes darken the map; blocks without any weight have the colour of the page.
+    weight[weight == 0] = np.nan
+    covered = np.where(np.isfinite(weight), sci.image, np.float32(np.nan))
+    outlines = tuple(
+        (number, _on_picture(survey.outline(chip), sci))
+        for chip, number in zip(job.plan.chips[:_OUTLINES_DRAWN], job.plan.exposure_of_chip, strict=False)
     )
-    covered = np.where(np.isfinite(wht.image), sci.image, np.float32(np.nan))
-    outlines = tuple(_on_picture(survey.outline(chip), sci) for chip in job.plan.chips[:64])
     size = (sci.image.shape[1], sci.image.shape[0])
-    high = float(np.nanpercentile(wht.image, 99.5)) if np.isfinite(wht.image).any() else 1.0
+    high = float(np.nanpercentile(weight, 99.5)) if np.isfinite(weight).any() else 1.0
     n = len(job.plan.exposures)
     depth = _depth(survey, sci)
     most = int(depth.max(initial=0))
     counts = np.where(depth > 0, depth, np.nan).astype(np.float32)
+    scale = f"1 pixel of the picture is {sci.factor} of the product"
     return [
-        Picture("science", f"Science image with the outlines of {n} exposures", encode(grey(covered)), size, outlines),
-        Picture(
-            "weight", "Weight", encode(coloured(wht.image, high)), size, (), f"dark 0, yellow {high:.4g}"
-        ),
-        Picture(
-            "depth",
-            "Number of exposures",
-            encode(coloured(counts, float(most))),
-            size,
-            outlines,
-            f"dark 1, yellow {most}",
-        ),
-    ]
+        Picture("science", f"Science image with the outlines of {n} exposures; {scale}",
+                encode_photo(grey(covered)), "jpeg", size, outlines),
+        Picture("weight", "Weight", encode_map(weight, high), "png", size, outlines,
+                f"dark blue 0, yellow {high:.4g}", WEIGHTS),
+        Picture("depth", "Number of exposures", encode_map(counts, float(most)), "png", size, outlines,
+                f"dark blue 0, yellow {most}", WEIGHTS),
+    ]  # fmt: skip
 
 
 def _on_picture(points: DoubleArray, reduced: Reduced) -> DoubleArray:
@@ -140,8 +166,6 @@ def _on_picture(points: DoubleArray, reduced: Reduced) -> DoubleArray:
 
 def _depth(survey: Survey, reduced: Reduced) -> NDArray[np.uint16]:
     """Exposures at every pixel of a reduced image, from the outlines."""
-    from PIL import ImageDraw  # noqa: PLC0415
-
     ny, nx = reduced.image.shape
     plan = survey.job.plan
     depth = np.zeros((ny, nx), dtype=np.uint16)
@@ -167,8 +191,20 @@ def _cosmic_rays(survey: Survey, exposure: int) -> Picture:
     gap = np.full((plain.shape[0], 8, 3), _EMPTY, dtype=np.uint8)
     colours = np.concatenate([plain, gap, marked], axis=1)
     colours = colours.repeat(2, axis=0).repeat(2, axis=1)
-    title = f"Cosmic rays flagged in {chip.name}, a piece of {window.shape_yx.nx} x {window.shape_yx.ny} pixels"
-    return Picture("cosmic_rays", title, encode(colours), (colours.shape[1], colours.shape[0]), (), "red: flagged")
+    title = (
+        f"Cosmic rays flagged in {chip.name}, a piece of {window.shape_yx.nx} x {window.shape_yx.ny} pixels"
+    )
+    size = (colours.shape[1], colours.shape[0])
+    return Picture(
+        "cosmic_rays",
+        title,
+        encode_photo(colours),
+        "jpeg",
+        size,
+        (),
+        "right: flagged pixels in red",
+        REJECTION,
+    )
 
 
 def _busiest(survey: Survey, exposure: int) -> Window:
@@ -197,9 +233,9 @@ def _stars(found: ProductPass) -> Picture:
         tiles.append(np.full_like(tiles[0], _EMPTY[0]))
     rows = [np.concatenate(tiles[k : k + 6], axis=1) for k in range(0, len(tiles), 6)]
     image = np.concatenate(rows[::-1]).repeat(5, axis=0).repeat(5, axis=1)
-    colours = np.repeat(image[..., None], 3, axis=2)
     title = "Brightest isolated stars of the product, each scaled to its peak"
-    return Picture("stars", title, encode(colours), (image.shape[1], image.shape[0]))
+    size = (image.shape[1], image.shape[0])
+    return Picture("stars", title, encode_photo(image), "jpeg", size, (), "logarithmic", STARS)
 
 
 def colour_composite(

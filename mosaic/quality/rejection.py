@@ -1,7 +1,7 @@
 """Checks of cosmic-ray rejection: how much was flagged, where, and what was missed.
 
-Rates of flagged pixels come from the ledger and cost nothing; star cores, halos and repeated pixels are looked
-up in the masks; what was missed shows as peaks of the product that the median lacks.
+Rates of flagged pixels come from the ledger and cost nothing; star cores, halos and repeated pixels are
+looked up in the masks; what was missed shows as peaks of the product that the median lacks.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.graph.job import chip_task
-from mosaic.graph.outcome import whole_window
 from mosaic.quality.checks import Check, CheckKind, Verdict, worst
 from mosaic.quality.offsets import MedianStars, sky_to_chip
 from mosaic.quality.survey import Survey
-from mosaic.types import BoolArray, DoubleArray
+from mosaic.types import BoolArray, DoubleArray, Window
 
 GROUP = "Cosmic rays"
 
@@ -27,14 +27,17 @@ _RATE_PER_KS = {
 }  # fmt: skip
 _WITHOUT_RATE = 0.01
 _N_CORES = 200
+_LEAST_TO_REPEAT = 3
+_LEAST_CORES = 8
+_REPEATED_LOOK = 1e-4
 
 FRACTION = CheckKind(
     "cosmic_ray_fraction",
     GROUP,
     "Pixels flagged as cosmic rays",
     "0.3 to 3 times the expected rate (look); less than 10 % and within 3 times the median exposure (bad)",
-    "Too many flags: alignment (0.1 px is needed) or sky is off, or driz_cr_snr is too low. Too few: median or "
-    "thresholds hide them.",
+    "Too many flags: alignment (0.1 px is needed) or sky is off, or driz_cr_snr is too low. Too few: median "
+    "or thresholds hide them.",
     "cosmic_rays",
 )
 CORES = CheckKind(
@@ -42,8 +45,8 @@ CORES = CheckKind(
     GROUP,
     "Cores of bright stars flagged",
     "less than 1 % above the rate of the sky (look), 5 % (bad)",
-    "Stars are taken for cosmic rays: align better, raise driz_cr_scale (for example '1.8 1.2'), set "
-    "driz_cr_core=1, or use combine_type median.",
+    "Stars are taken for cosmic rays: align better, raise driz_cr_scale (for example '1.8 1.2'), or use "
+    "combine_type median.",
     "cosmic_rays",
 )
 PATTERN = CheckKind(
@@ -59,8 +62,8 @@ REPEATED = CheckKind(
     GROUP,
     "Detector pixels flagged again and again",
     "at most 0.01 % (look), 0.5 % (bad) above chance",
-    "The same detector pixels are flagged in most exposures: hot pixels that the DQ arrays do not know. Use newer "
-    "dark files, or exclude DQ bits 16 and 64 from driz_sep_bits and final_bits.",
+    "The same detector pixels are flagged in most exposures: hot pixels that the DQ arrays do not know. Use "
+    "newer dark files, or exclude DQ bits 16 and 64 from driz_sep_bits and final_bits.",
 )
 RESIDUAL = CheckKind(
     "residual_cosmic_rays",
@@ -110,8 +113,9 @@ def check_rejection(
             yield kind.unknown("cosmic-ray rejection was off (driz_cr)")
     else:
         yield _fraction(survey)
-        yield from _around_stars(survey, stars)
-        yield _repeated(survey)
+        counts = count_flags(survey, stars)
+        yield from _around_stars(survey, counts)
+        yield _repeated(counts)
         if np.isfinite(worst_shift_px):
             yield NEEDED.graded(worst_shift_px, (0.1, 0.3), f"largest shift {worst_shift_px:.3f} px")
         else:
@@ -153,46 +157,144 @@ def _fraction(survey: Survey) -> Check:
         if fraction > 0.1 or (len(fractions) > 2 and relative > 3.0 and fraction > 0.003):
             verdict = "bad"
         verdicts.append(verdict)
-        rows.append((fraction, f"{exposure.rootname}: {fraction:.2%} in {time:.0f} s, {relative:.1f} x median"))
+        rows.append(
+            (fraction, f"{exposure.rootname}: {fraction:.2%} in {time:.0f} s, {relative:.1f} x median")
+        )
     rows.sort(reverse=True)
     largest = rows[0][0]
     shown = f"{min(fractions):.2%} to {largest:.2%}"
     return FRACTION.of(worst(verdicts), shown, largest, tuple(text for _f, text in rows[:40]))
 
 
-def _around_stars(survey: Survey, stars: MedianStars | None) -> Iterator[Check]:
-    if stars is None or stars.ra_deg.size < 5:
-        for kind in (CORES, PATTERN):
-            yield kind.unknown("too few stars in the median")
-        return
-    n_core = n_core_flagged = n_halo = n_halo_flagged = 0
-    sky_share = []
-    rows = []
+@dataclass(slots=True)
+class StarFlags:
+    """Flags on and around the stars of one exposure."""
+
+    n_core: int = 0
+    """Central pixels of stars."""
+    n_core_flagged: int = 0
+    """Of these, flagged ones."""
+    n_halo: int = 0
+    """Pixels around stars."""
+    n_halo_flagged: int = 0
+    """Of these, flagged ones."""
+    sky_rates: list[float] = field(default_factory=list)
+    """Fraction of all pixels flagged, by chip."""
+
+    @property
+    def sky(self) -> float:
+        """Fraction of all pixels flagged."""
+        return float(np.mean(self.sky_rates))
+
+    @property
+    def core_rate(self) -> float:
+        """Fraction of the central pixels flagged."""
+        return self.n_core_flagged / max(1, self.n_core)
+
+    @property
+    def halo_rate(self) -> float:
+        """Fraction of the pixels around stars flagged."""
+        return self.n_halo_flagged / max(1, self.n_halo)
+
+    @property
+    def core_excess(self) -> float:
+        """Rate of flagged cores beyond that of the sky; a hit or two more than chance allows do not count."""
+        n = max(1, self.n_core)
+        return max(0.0, self.core_rate - self.sky - 2.0 * float(np.sqrt(max(self.sky, 1.0 / n) / n)))
+
+
+@dataclass(slots=True)
+class FlagCounts:
+    """What one pass over the masks counts."""
+
+    stars: dict[int, StarFlags] = field(default_factory=dict)
+    """Flags around stars, by exposure."""
+    repeated: list[tuple[float, str]] = field(default_factory=list)
+    """Fraction of pixels flagged again and again above chance, and what to say, by detector chip."""
+
+
+def count_flags(survey: Survey, stars: MedianStars | None) -> FlagCounts:
+    """Read the masks of the exposures looked at once, detector chip by detector chip."""
+    plan = survey.job.plan
+    groups: dict[tuple[str, str, int, tuple[int, ...]], list[int]] = {}
     for index in survey.chips:
-        mask = survey.rejected(index)
-        x, y = sky_to_chip(survey, index, stars.ra_deg[:_N_CORES], stars.dec_deg[:_N_CORES])
-        on = np.isfinite(x) & np.isfinite(y)
-        core, halo = _star_pixels(mask, x[on], y[on])
-        n_core += core.size
-        own = int(np.count_nonzero(core))
-        n_core_flagged += own
-        n_halo += halo.size
-        n_halo_flagged += int(np.count_nonzero(halo))
-        sky_share.append(float(np.mean(mask[::7])))
-        if core.size >= 5 and own / core.size > sky_share[-1] + 0.01:
-            rows.append(f"{survey.job.plan.chips[index].name}: {own} of {core.size}")
-    if n_core < 5:
+        chip = plan.chips[index]
+        groups.setdefault((chip.instrument, chip.detector, chip.ccdchip, chip.shape_yx), []).append(index)
+    counts = FlagCounts()
+    for (_instrument, detector, number, _shape), members in groups.items():
+        window = survey.mask_window(plan.chips[members[0]])
+        often = np.zeros(window.shape_yx, dtype=np.uint16)
+        rates = []
+        for index in members:
+            mask = survey.rejected(index, window)
+            often += mask
+            rates.append(float(np.count_nonzero(mask)) / mask.size)
+            own = counts.stars.setdefault(plan.exposure_of_chip[index], StarFlags())
+            own.sky_rates.append(rates[-1])
+            if stars is not None:
+                x, y = sky_to_chip(survey, index, stars.ra_deg[:_N_CORES], stars.dec_deg[:_N_CORES])
+                _count_stars(mask, x, y - window.y0, own)
+        if len(members) >= _LEAST_TO_REPEAT:
+            excess, text = _excess_of(survey, members, window, often, rates)
+            counts.repeated.append((excess, f"{detector} chip {number}: {text}"))
+    return counts
+
+
+def _count_stars(mask: BoolArray, x: DoubleArray, y: DoubleArray, own: StarFlags) -> None:
+    on = np.isfinite(x) & np.isfinite(y)
+    core, halo = _star_pixels(mask, x[on], y[on])
+    own.n_core += core.size
+    own.n_core_flagged += int(np.count_nonzero(core))
+    own.n_halo += halo.size
+    own.n_halo_flagged += int(np.count_nonzero(halo))
+
+
+def _excess_of(
+    survey: Survey, members: Sequence[int], window: Window, often: NDArray[np.uint16], rates: Sequence[float]
+) -> tuple[float, str]:
+    """Fraction of pixels flagged in most exposures above chance; those that DQ knows are masked anyway."""
+    need = max(_LEAST_TO_REPEAT, (3 * len(members) + 3) // 4)
+    chance = _chance_of(need, rates)
+    share = float(np.mean(often >= need))
+    if share - chance > _REPEATED_LOOK:
+        good_bits = survey.job.final.good_bits
+        known = np.zeros_like(often)
+        for index in members:
+            known += survey.rejected(index, window) & ~survey.job.good_flags(index, window, good_bits)
+        share = float(np.mean(often - known >= need))
+    return share - chance, f"{share:.4%}, by chance {chance:.4%}"
+
+
+def _around_stars(survey: Survey, counts: FlagCounts) -> Iterator[Check]:
+    rows = [
+        (survey.job.plan.exposures[number].rootname, own)
+        for number, own in counts.stars.items()
+        if own.n_core >= _LEAST_CORES
+    ]
+    if not rows:
         for kind in (CORES, PATTERN):
-            yield kind.unknown("no bright stars on the chips looked at")
+            yield kind.unknown("too few bright stars on the exposures looked at")
         return
-    sky = float(np.mean(sky_share))
-    core_rate, halo_rate = n_core_flagged / n_core, n_halo_flagged / max(1, n_halo)
-    # A few stars decide nothing: one hit more than chance allows does not count.
-    noise = 2.0 * np.sqrt(max(sky, 1.0 / n_core) / n_core)
-    shown = f"{core_rate:.2%} of {n_core} cores, sky {sky:.2%}"
-    yield CORES.graded(max(0.0, core_rate - sky - noise), (0.01, 0.05), shown, tuple(rows[:40]))
-    shown = f"{halo_rate:.2%} around stars, sky {sky:.2%}"
-    yield PATTERN.graded(halo_rate - 2.0 * sky, (0.02, 0.1), shown)
+    name, own = max(rows, key=lambda row: row[1].core_excess)
+    shown = f"at most {own.core_rate:.2%} of {own.n_core} cores, sky {own.sky:.2%} ({name})"
+    details = tuple(
+        f"{n}: {o.n_core_flagged} of {o.n_core} cores" for n, o in rows[:40] if o.core_excess > 0.01
+    )
+    yield CORES.graded(own.core_excess, (0.01, 0.05), shown, details)
+    name, own = max(rows, key=lambda row: row[1].halo_rate - 2.0 * row[1].sky)
+    shown = f"at most {own.halo_rate:.2%} around stars, sky {own.sky:.2%} ({name})"
+    details = tuple(
+        f"{n}: {o.halo_rate:.2%} around stars" for n, o in rows[:40] if o.halo_rate - 2.0 * o.sky > 0.02
+    )
+    yield PATTERN.graded(own.halo_rate - 2.0 * own.sky, (0.02, 0.1), shown, details)
+
+
+def _repeated(counts: FlagCounts) -> Check:
+    if not counts.repeated:
+        return REPEATED.unknown("fewer than three exposures of a chip")
+    excess = max(0.0, *(own for own, _text in counts.repeated), 0.0)
+    rows = tuple(text for _excess, text in counts.repeated)
+    return REPEATED.graded(excess, (_REPEATED_LOOK, 5e-3), f"{excess:.4%} above chance", rows)
 
 
 def _star_pixels(mask: BoolArray, x: DoubleArray, y: DoubleArray) -> tuple[BoolArray, BoolArray]:
@@ -206,35 +308,6 @@ def _star_pixels(mask: BoolArray, x: DoubleArray, y: DoubleArray) -> tuple[BoolA
     dy, dx = np.nonzero((distance > 1.5) & (distance <= 4.0))
     halo = mask[row[:, None] + reach[dy][None], column[:, None] + reach[dx][None]]
     return mask[row, column], halo.ravel()
-
-
-def _repeated(survey: Survey) -> Check:
-    groups: dict[tuple[str, str, int, tuple[int, int]], list[int]] = {}
-    for index in survey.chips:
-        chip = survey.job.plan.chips[index]
-        key = (chip.instrument, chip.detector, chip.ccdchip, tuple(chip.shape_yx))
-        groups.setdefault(key, []).append(index)
-    excess, rows = 0.0, []
-    for (_instrument, detector, number, _shape), members in groups.items():
-        if len(members) < 3:
-            continue
-        masks = [survey.rejected(i) for i in members]
-        count = np.zeros(masks[0].shape, dtype=np.uint16)
-        for mask in masks:
-            count += mask
-        need = max(3, (3 * len(members) + 3) // 4)
-        often = count >= need
-        # Pixels that the DQ arrays know to be bad are masked anyway.
-        often &= survey.job.good_flags(
-            members[0], whole_window(survey.job.plan.chips[members[0]]), survey.job.final.good_bits
-        )
-        share = float(often.mean())
-        chance = _chance_of(need, [float(mask.mean()) for mask in masks])
-        excess = max(excess, share - chance)
-        rows.append(f"{detector} chip {number}: {share:.4%}, by chance {chance:.4%}")
-    if not rows:
-        return REPEATED.unknown("fewer than three exposures of a chip")
-    return REPEATED.graded(excess, (1e-4, 5e-3), f"{excess:.4%} above chance", tuple(rows))
 
 
 def _chance_of(need: int, rates: Sequence[float]) -> float:

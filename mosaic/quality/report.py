@@ -1,8 +1,8 @@
 """The quality report of a job: every check, its pictures, a page and a machine-readable record.
 
-A brief report follows every run and samples tiles and exposures; a full one (`mosaic report`) looks at all of
-them. Covers making and writing both. Does not cover single checks, which stand in the modules named after what
-they judge.
+A brief report follows every run and samples tiles and exposures; a full one (`mosaic report`) looks at all
+of them. Covers making and writing both. Does not cover single checks, which stand in the modules named after
+what they judge.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mosaic.graph.plan import Plan
 from mosaic.products.partial import write_whole
 from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
 from mosaic.quality.alignment import Fit, check_alignment
+from mosaic.quality.charts import Chart, make_charts
 from mosaic.quality.checks import VERDICTS, Check, Verdict, worst
 from mosaic.quality.html import render
-from mosaic.quality.inputs import check_inputs
+from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
 from mosaic.quality.noise import correlation_ratio
-from mosaic.quality.offsets import median_stars
 from mosaic.quality.pictures import Picture, make_pictures
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.sky_checks import check_sky
@@ -34,6 +34,12 @@ from mosaic.quality.survey import Survey
 from mosaic.quality.weight_checks import check_sampling, check_stars, check_weights
 
 _CACHE_BYTES = 64 << 20
+_WELL_SAMPLED_PX = 1.8
+_FAULTS = (
+    MosaicError, ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What a report may fail of without spoiling the run that it judges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class Report:
     """Shift of every exposure looked at."""
     pictures: tuple[Picture, ...]
     """Pictures."""
+    charts: tuple[Chart, ...]
+    """Charts."""
     seconds: float
     """Time it took."""
     is_full: bool
@@ -109,18 +117,18 @@ def make_report(job: Job, title: str, *, full: bool, with_pictures: bool = True)
         survey = Survey(job, full=full)
         checks, fits, found, flagged = _all_checks(survey)
         pictures = make_pictures(survey, found, flagged) if with_pictures else []
+        charts = make_charts(fits, dither_phases(survey), None if found is None else found.stars)
     finally:
         ROW_CACHE.resize(previous)
     seconds = time.perf_counter() - start
     facts = tuple(_facts(job, survey))
-    return Report(title, facts, tuple(checks), tuple(fits), tuple(pictures), seconds, full)
+    return Report(title, facts, tuple(checks), tuple(fits), tuple(pictures), tuple(charts), seconds, full)
 
 
 def _all_checks(survey: Survey) -> tuple[list[Check], list[Fit], ProductPass | None, list[float]]:
     settings = survey.job.plan.settings
     found = run_pass(survey) if settings.driz_combine else None
-    alignment, fits = check_alignment(survey)
-    stars = median_stars(survey) if fits else None
+    alignment, fits, stars = check_alignment(survey)
     shift = max((fit.length for fit in fits if fit.n >= 3), default=float("nan"))
     checks = [
         *check_inputs(survey),
@@ -142,7 +150,11 @@ def _sampling_bias(survey: Survey, found: ProductPass | None) -> Check:
     scale = plan.final.grid.scale_arcsec / plan.chips[0].idcscale_arcsec
     width = float(np.median(found.stars.fwhm)) * scale
     shown = f"{width:.2f} native px, drops included"
-    return SAMPLING_BIAS.of("ok", shown if width >= 1.8 else f"{shown}: undersampled", width)
+    if width >= _WELL_SAMPLED_PX:
+        return SAMPLING_BIAS.of("ok", shown, width)
+    quadrants = quadrants_of(dither_phases(survey))
+    shown += f": undersampled, with phases in {quadrants} of 4 quadrants of a pixel"
+    return SAMPLING_BIAS.of("ok" if quadrants >= 3 else "look", shown, width)
 
 
 def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
@@ -158,7 +170,10 @@ def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
         ("exposure time", f"{sum(e.chips[0].exptime_s for e in plan.exposures):.1f} s"),
         ("frame", f"{shape.nx} x {shape.ny} pixels of {plan.final.grid.scale_arcsec:.5g} arcsec"),
         ("drops", f"{drop.kernel}, pixfrac {drop.pixfrac:g}, scale ratio {ratio:.3g}"),
-        ("noise ratio R", f"{correlation_ratio(drop.pixfrac, ratio):.3f} (errors of large apertures: times R)"),
+        (
+            "noise ratio R",
+            f"{correlation_ratio(drop.pixfrac, ratio):.3f} (errors of large apertures: times R)",
+        ),
         ("looked at", f"{len(survey.tiles)} of {n_tiles} tiles, {len(survey.exposures)} exposures"),
         ("version", plan.version),
     ]
@@ -176,7 +191,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
-    page = render(report.title, report.facts, report.checks, report.pictures, report.fits)
+    page = render(report.title, report.facts, report.checks, report.pictures, report.charts)
     return (
         write_whole(folder / "report.html", page.encode()),
         write_whole(folder / "report.json", report.as_json().encode()),
@@ -196,7 +211,7 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
     try:
         report = make_report(job, title, full=False)
         write_report(report, job.folder / "report")
-    except (MosaicError, ArithmeticError, LookupError, TypeError, ValueError, OSError) as error:
+    except _FAULTS as error:
         return None, f"no quality report: {type(error).__name__}: {error}; the products are complete"
     return report, ""
 
@@ -220,7 +235,9 @@ def report_folder(root: str, *, full: bool = True) -> tuple[Report, Path]:
     if not (folder / "plan.json").exists():
         folder = Path(f"{root}.mosaic")
     if not (folder / "plan.json").exists():
-        raise OutputError(f"no job folder {folder}; give the root of a run that kept it, as in 'mosaic drizzle -o'")
+        raise OutputError(
+            f"no job folder {folder}; give the root of a run that kept it, as in 'mosaic drizzle -o'"
+        )
     forget_job_state()
     job = Job(folder, Plan.read(folder))
     report = make_report(job, folder.name.removesuffix(".mosaic"), full=full)

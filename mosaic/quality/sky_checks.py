@@ -18,9 +18,10 @@ _BLOCK_FORMULA = frozenset({"square", "turbo"})
 SEAMS = CheckKind(
     "seams",
     GROUP,
-    "Steps of the sky where the number of exposures changes",
+    "Steps of the sky at edges of exposures and chips",
     "1 % of the sky and 5 times its error (look), 3 times the noise of a pixel (bad)",
-    "Sky levels of the exposures disagree: use skymethod 'match' or 'globalmin+match', or mask bright sources.",
+    "Sky levels of the exposures disagree: use skymethod 'match' or 'globalmin+match', or mask bright "
+    "sources.",
     "science",
 )
 RECORDED = CheckKind(
@@ -28,15 +29,16 @@ RECORDED = CheckKind(
     GROUP,
     "Sky subtracted against an independent estimate",
     "within 3 times its error or 2 % (look), 10 % (bad)",
-    "The sky that was subtracted is not the sky of the pixels: crowded field, nebula, or a wrong skyfile. Try "
-    "skystat mode, skymethod match, or give the sky with skyfile.",
+    "The sky that was subtracted is not the sky of the pixels: crowded field, nebula, or a wrong skyfile. "
+    "Try skystat mode, skymethod match, or give the sky with skyfile.",
 )
 PATTERN = CheckKind(
     "moire",
     GROUP,
     "Periodic pattern in the sky",
     "strongest frequency below 5 times its neighbourhood, or what chance allows",
-    "A screen-door pattern: pixfrac is too small for this scale and dither. Raise final_pixfrac or final_scale.",
+    "A screen-door pattern of drops too small for scale and dither (raise final_pixfrac or final_scale), "
+    "or periodic noise of the read-out in the exposures.",
     "science",
 )
 CORRELATED = CheckKind(
@@ -44,14 +46,15 @@ CORRELATED = CheckKind(
     GROUP,
     "Correlated noise: apertures deserve R times the error of single pixels",
     "measured in blocks within 25 % of the closed form",
-    "Blocks of sky scatter more than the drops explain: structure of the sky, poor flats or residual cosmic rays.",
+    "Blocks of sky scatter more than the drops explain: structure of the sky, poor flats, or residual cosmic "
+    "rays. Errors of apertures need the measured ratio.",
 )
 REPORTED = CheckKind(
     "reported_errors",
     GROUP,
     "Errors of the product (ERR) against the scatter of the sky",
     "within 15 % (look), 50 % (bad)",
-    "Errors come from the ERR arrays or the noise model of the inputs; use final_wht_type ERR and check read noise.",
+    "Errors come from the ERR arrays of the inputs: see whether these, gain and read noise fit the pixels.",
 )
 
 
@@ -101,7 +104,9 @@ def _seams(survey: Survey, found: ProductPass) -> Check:
     rows.sort(reverse=True)
     largest = max(abs(step) for step, *_ in found.seams)
     share = f" = {largest / sky:.1%} of the sky" if sky > 0 else ""
-    return SEAMS.of(worst(verdicts), f"at most {largest:.3g}{share}", largest, tuple(t for _r, t in rows[:12]))
+    return SEAMS.of(
+        worst(verdicts), f"at most {largest:.3g}{share}", largest, tuple(t for _r, t in rows[:12])
+    )
 
 
 def _recorded(survey: Survey) -> Check:
@@ -120,17 +125,21 @@ def _recorded(survey: Survey) -> Check:
             if not np.isfinite(level.value):
                 continue
             error = 1.25 * level.sigma / np.sqrt(level.n)
-            rows.append((exposure, index, float(survey.job.sky[chip.name].subtracted or 0.0), level.value, error))
+            rows.append(
+                (exposure, index, float(survey.job.sky[chip.name].subtracted or 0.0), level.value, error)
+            )
     if not rows:
         return RECORDED.unknown("no sky was subtracted")
     return _compare_sky(survey, rows)
 
 
 def _compare_sky(survey: Survey, rows: list[tuple[int, int, float, float, float]]) -> Check:
-    """Compare levels chip by chip; where methods fix differences only, an offset common to all is left out."""
+    """Compare levels chip by chip; where methods fix differences only, a common offset is left out."""
     plan = survey.job.plan
     factor = [plan.chips[index].to_electrons / plan.chips[index].exptime_s for _e, index, *_ in rows]
-    difference = np.array([(own - measured) * f for f, (_e, _i, own, measured, _x) in zip(factor, rows, strict=True)])
+    difference = np.array(
+        [(own - measured) * f for f, (_e, _i, own, measured, _x) in zip(factor, rows, strict=True)]
+    )
     level = np.array([measured * f for f, (_e, _i, _o, measured, _x) in zip(factor, rows, strict=True)])
     error = np.array([x * f for f, (*_rest, x) in zip(factor, rows, strict=True)])
     method = plan.settings.skymethod
@@ -138,7 +147,8 @@ def _compare_sky(survey: Survey, rows: list[tuple[int, int, float, float, float]
         # One value per exposure is subtracted, the lowest of its chips: only that chip is comparable.
         exposures = np.array([row[0] for row in rows])
         lowest = [
-            int(np.flatnonzero(exposures == e)[np.argmin(level[exposures == e])]) for e in np.unique(exposures)
+            int(np.flatnonzero(exposures == e)[np.argmin(level[exposures == e])])
+            for e in np.unique(exposures)
         ]
     else:
         lowest = list(range(len(rows)))
@@ -158,7 +168,9 @@ def _compare_sky(survey: Survey, rows: list[tuple[int, int, float, float, float]
     texts.sort(reverse=True)
     largest = texts[0][0]
     kind = "" if method == "localmin" else " (differences)"
-    return RECORDED.of(worst(verdicts), f"at most {largest:.2%} off{kind}", largest, tuple(t for _v, t in texts[:40]))
+    return RECORDED.of(
+        worst(verdicts), f"at most {largest:.2%} off{kind}", largest, tuple(t for _v, t in texts[:40])
+    )
 
 
 def _pattern(found: ProductPass) -> Check:
@@ -177,9 +189,13 @@ def _correlated(survey: Survey, found: ProductPass) -> Check:
     analytic = correlation_ratio(drop.pixfrac, scale)
     measured = found.noise.ratio
     known = drop.effective_kernel in _BLOCK_FORMULA
-    details = (f"closed form for large apertures (pixfrac {drop.pixfrac:g}, scale {scale:.3g}): R = {analytic:.3f}",)
+    details = (
+        f"closed form for large apertures (pixfrac {drop.pixfrac:g}, scale {scale:.3g}): R = {analytic:.3f}",
+    )
     if not np.isfinite(measured):
-        return CORRELATED.of("none", f"R = {analytic:.2f} (closed form; too little sky to measure)", None, details)
+        return CORRELATED.of(
+            "none", f"R = {analytic:.2f} (closed form; too little sky to measure)", None, details
+        )
     if not known:
         return CORRELATED.of("ok", f"{measured:.2f} measured in blocks of {BLOCK} px", measured, details)
     expected = block_ratio(drop.pixfrac, scale, BLOCK)

@@ -22,9 +22,11 @@ from mosaic.graph.outcome import whole_window
 from mosaic.graph.store import open_array, read_mask
 from mosaic.types import BoolArray, DoubleArray, FloatArray, Window
 
-BRIEF_TILES = 4
+BRIEF_TILES = 3
 BRIEF_EXPOSURES = 8
+BRIEF_MASK_ROWS = 768
 _INSET_PX = 3.0
+_SCRAMBLE = 2654435761
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Tile:
     """Weight that the outlines of the chips promise, from exposure times alone."""
     depth: NDArray[np.uint16]
     """Exposures that cover each pixel."""
+    region: NDArray[np.uint32]
+    """The same number wherever the same chips cover the sky."""
 
 
 class Survey:
@@ -108,17 +112,25 @@ class Survey:
         window = self.job.plan.separate.window(number)
         return np.asarray(open_array(self.job.store, "median.zarr/median")[window.slices], dtype=np.float32)
 
-    def rejected(self, index: int) -> BoolArray:
-        """Cosmic-ray mask of a chip."""
+    def rejected(self, index: int, window: Window | None = None) -> BoolArray:
+        """Cosmic-ray mask of a chip, or of a window of it."""
         chip = self.job.plan.chips[index]
-        return read_mask(self.job.store, f"cosmic_rays/{chip_task(chip)}", whole_window(chip))
+        return read_mask(self.job.store, f"cosmic_rays/{chip_task(chip)}", window or whole_window(chip))
 
-    def science_sample(self, index: int, n_bands: int = 8, rows: int = 16) -> FloatArray:
+    def mask_window(self, chip: Chip) -> Window:
+        """Rows of a chip whose masks are looked at: all, or the middle ones."""
+        ny, nx = chip.shape_yx
+        if self.full or ny <= BRIEF_MASK_ROWS:
+            return whole_window(chip)
+        y0 = (ny - BRIEF_MASK_ROWS) // 2
+        return Window(y0, y0 + BRIEF_MASK_ROWS, 0, nx)
+
+    def science_sample(self, index: int, n_bands: int = 4, rows: int = 16) -> FloatArray:
         """Bands of rows spread over a chip, native units; pixels that the product does not use are NaN."""
         chip = self.job.plan.chips[index]
         ny, nx = chip.shape_yx
         if self.full:
-            n_bands *= 4
+            n_bands *= 8
         starts = np.unique(np.linspace(0, max(0, ny - rows), n_bands).astype(int))
         parts = []
         for y0 in starts:
@@ -134,18 +146,23 @@ class Survey:
             self._outlines[key] = _outline(self.job, chip, inset_px)
         return self._outlines[key]
 
-    def coverage(self, window: Window, chips: Sequence[int]) -> tuple[FloatArray, NDArray[np.uint16]]:
-        """Promised weight and number of exposures of a rectangle of the product."""
+    def coverage(
+        self, window: Window, chips: Sequence[int]
+    ) -> tuple[FloatArray, NDArray[np.uint16], NDArray[np.uint32]]:
+        """Promised weight, number of exposures, and which chips together, of a rectangle of the product."""
         shape = window.shape_yx
         expected = np.zeros(shape, dtype=np.float32)
         depth = np.zeros(shape, dtype=np.uint16)
+        region = np.zeros(shape, dtype=np.uint32)
         for index in chips:
             chip = self.job.plan.chips[index]
             inside = self.inside(chip, window)
             ratio = self.job.scale_ratio(self.job.final, index)
-            expected[inside] += np.float32(chip.exptime_s * ratio * ratio)
-            depth[inside] += 1
-        return expected, depth
+            expected += inside * np.float32(chip.exptime_s * ratio * ratio)
+            depth += inside
+            # Sums of numbers that are as good as random tell sets of chips apart.
+            region += inside * np.uint32((index + 1) * _SCRAMBLE & 0xFFFFFFFF)
+        return expected, depth, region
 
     def inside(self, chip: Chip, window: Window) -> BoolArray:
         """Pixels of a rectangle of the product that lie within the outline of a chip."""
@@ -173,5 +190,5 @@ def _read_tile(survey: Survey, number: int) -> Tile:
         np.asarray(open_array(survey.job.store, f"mosaic.zarr/{name}")[window.slices], dtype=np.float32)
         for name in ("sci", "wht")
     )
-    expected, depth = survey.coverage(window, layer.chips_of_tile[number])
-    return Tile(number, window, np.where(wht > 0, sci, np.float32(np.nan)), wht, expected, depth)
+    covered = survey.coverage(window, layer.chips_of_tile[number])
+    return Tile(number, window, np.where(wht > 0, sci, np.float32(np.nan)), wht, *covered)

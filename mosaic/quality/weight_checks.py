@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from mosaic.exposure.reader import read_science
-from mosaic.graph.store import read_mask
 from mosaic.graph.job import chip_task
+from mosaic.graph.store import read_mask
 from mosaic.quality.checks import Check, CheckKind, Verdict
 from mosaic.quality.inputs import dither_phases, quadrants_of
-from mosaic.quality.mosaic_checks import STAR_HALF, ProductPass, dq_of_holes, weight_sigma_px
+from mosaic.quality.mosaic_checks import STAR_HALF, ProductPass, dq_of_holes
 from mosaic.quality.offsets import sky_to_chip
 from mosaic.quality.stars import MAD_TO_SIGMA, above_border, aperture_sums, measure_shapes
 from mosaic.quality.survey import Survey
@@ -21,6 +21,7 @@ WEIGHTS = "Weights and holes"
 SAMPLING = "Sampling"
 STARS = "Stars and fluxes"
 _STARS_USED = 60
+_STARS_BRIEF = 16
 
 MEAN_WEIGHT = CheckKind(
     "mean_weight",
@@ -52,7 +53,8 @@ IMPRINT = CheckKind(
     WEIGHTS,
     "Imprint of objects in the weight image",
     "below 3 sigma or 1 % (look), 5 % (bad)",
-    "Objects lose weight: their pixels are taken for cosmic rays, or are saturated. See the star cores above.",
+    "Objects lose weight: their pixels are taken for cosmic rays, or are saturated. See the star cores above "
+    "and the bits of final_bits (256: saturated).",
     "weight",
 )
 PIXFRAC = CheckKind(
@@ -74,7 +76,8 @@ RECOMMENDED = CheckKind(
     SAMPLING,
     "Scale and pixfrac that the observed dither allows",
     "smallest drops whose weights scatter by less than 20 %",
-    "Set final_scale and final_pixfrac to these values.",
+    "The weights will scatter more than that with the values chosen: set final_scale and final_pixfrac to "
+    "these.",
 )
 WIDTH = CheckKind(
     "star_width",
@@ -152,7 +155,7 @@ def _holes(survey: Survey, found: ProductPass) -> Check:
     share = found.n_holes / found.n_promised
     details = tuple(dq_of_holes(survey, found.hole_places)) if share > 1e-3 else ()
     if share > 1e-3 and not details:
-        details = ("no DQ bit explains them: rejected pixels, static mask, or drops too small to touch every pixel",)
+        details = ("no DQ bit explains them: the static mask, or drops too small to touch every pixel",)
     return HOLES.graded(share, (1e-3, 1e-2), f"{share:.3%} of {found.n_promised} pixels", details)
 
 
@@ -234,7 +237,13 @@ def recommend(phases: DoubleArray) -> tuple[float, float, float]:
     n = len(phases)
     if n == 1:
         return 1.0, 1.0, 0.0
-    ratios = (0.5, 0.6, 0.66, 0.8, 1.0) if n >= 4 and quadrants_of(phases) >= 3 else (0.8, 1.0) if n >= 3 else (1.0,)
+    ratios = (
+        (0.5, 0.6, 0.66, 0.8, 1.0)
+        if n >= 4 and quadrants_of(phases) >= 3
+        else (0.8, 1.0)
+        if n >= 3
+        else (1.0,)
+    )
     least = 0.5 if n >= 4 else 0.7
     for ratio in ratios:
         for pixfrac in np.arange(max(least, round(ratio + 0.1, 1)), 1.01, 0.1):
@@ -252,7 +261,8 @@ def _recommended(survey: Survey) -> Check:
     now = survey.job.scale_ratio(survey.job.final, 0)
     mine = weight_scatter(phases, survey.job.final.drop.pixfrac, now)
     details = (f"{len(phases)} exposures; chosen now: scatter {mine:.0%} expected without flagged pixels",)
-    return RECOMMENDED.of("ok", shown, ratio, details)
+    is_known = survey.job.final.drop.effective_kernel in {"square", "turbo"}
+    return RECOMMENDED.of("look" if is_known and mine > max(0.2, scatter) else "ok", shown, ratio, details)
 
 
 def check_stars(survey: Survey, found: ProductPass | None) -> Iterator[Check]:
@@ -282,7 +292,7 @@ class _StarsOfInputs:
 
     def __init__(self, survey: Survey, found: ProductPass) -> None:
         peak = np.array([stamp.max() for stamp in found.stars.stamp])
-        chosen = np.argsort(-peak, kind="stable")[:_STARS_USED]
+        chosen = np.argsort(-peak, kind="stable")[: _STARS_USED if survey.full else _STARS_BRIEF]
         grid = survey.job.plan.final.grid
         self._sky = grid.pixel_to_sky(np.array(found.stars.x)[chosen], np.array(found.stars.y)[chosen])
         self._survey = survey

@@ -29,13 +29,11 @@ class CosmicRayParams:
     """Length of the charge-transfer tail masked, pixels (``driz_cr_ctegrow``)."""
     peer_noise: bool
     """Reproduce DrizzlePac's noise, which counts the sky twice."""
-    core: float = 0.0
-    """How far the derivative of neighbouring pixels counts (``driz_cr_core``)."""
 
     @property
     def halo(self) -> int:
         """Rows around a band that its mask depends on."""
-        return int(cosmic_ray_halo(self.grow, self.ctegrow, self.core))
+        return int(cosmic_ray_halo(self.grow, self.ctegrow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,6 @@ def flag_cosmic_rays(
         params.snr[1],
         params.scale[0],
         params.scale[1],
-        params.core,
         params.grow,
         params.ctegrow,
         chip.cte_direction,

@@ -6,10 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.ndimage import maximum_filter
 from scipy import ndimage
 
-from mosaic.kernels.crmask import cosmic_ray_band, cosmic_ray_halo, derivative, exceeds_noise, steepen
+from mosaic.kernels.crmask import cosmic_ray_band, cosmic_ray_halo, derivative, exceeds_noise
 
 SHAPE = (61, 47)
 BACKGROUND, GAIN, READ_NOISE = 37.5, 2.0, 4.97
@@ -29,14 +28,14 @@ def _scene(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flag(
-    sci: np.ndarray, blot: np.ndarray, *, y0: int = 0, ny: int = SHAPE[0], peer: bool = True, core: float = 0.0, **how: int
+    sci: np.ndarray, blot: np.ndarray, *, y0: int = 0, ny: int = SHAPE[0], peer: bool = True, **how: int
 ) -> np.ndarray:
     grow, ctegrow, direction = how.get("grow", 1), how.get("ctegrow", 0), how.get("direction", 0)
     out = np.full(sci.shape, 7, dtype=np.uint8)
     shape = (ny, sci.shape[1])
     limits = (*SNR, *SCALE)
     cosmic_ray_band(
-        sci, blot, y0, shape, BACKGROUND, GAIN, READ_NOISE, *limits, core, grow, ctegrow, direction, peer, out
+        sci, blot, y0, shape, BACKGROUND, GAIN, READ_NOISE, *limits, grow, ctegrow, direction, peer, out
     )
     return out
 
@@ -161,30 +160,3 @@ def test_noise_without_the_peers_gain_is_the_poisson_noise_of_electrons() -> Non
     exceeds_noise(sci, blot, np.zeros_like(blot), 6.0, 1.0, 5.0, 4.0, 3.0, 1.2, 0.7, strict, loose)
     np.testing.assert_array_equal(loose, [[0, 1, 0, 1]])
     np.testing.assert_array_equal(strict, [[0, 0, 0, 0]])
-
-
-@pytest.mark.parametrize("core", [0.3, 1.0])
-def test_derivative_of_the_neighbourhood_protects_cores(core: float) -> None:
-    sci, blot = _scene(3)
-    slope = np.empty_like(blot)
-    derivative(blot, 0, SHAPE[0], slope)
-    steep = np.empty_like(blot)
-    steepen(slope, core, steep)
-    largest = maximum_filter(slope, size=3, mode="nearest")
-    expected = slope + np.float32(core) * (largest - slope)
-    np.testing.assert_allclose(steep, expected, rtol=1e-6)
-    # A steeper derivative never flags more.
-    plain, protected = _flag(sci, blot) == 1, _flag(sci, blot, core=core) == 1
-    assert not (protected & ~plain).any()
-    assert protected.sum() < plain.sum()
-
-
-def test_protected_bands_give_the_mask_of_the_whole_chip() -> None:
-    sci, blot = _scene(4)
-    whole = _flag(sci, blot, core=1.0)
-    halo = cosmic_ray_halo(1, 0, 1.0)
-    for y0 in range(0, SHAPE[0], 7):
-        low, high = max(0, y0 - halo), min(SHAPE[0], y0 + 7 + halo)
-        band = _flag(sci[low:high], blot[low:high], y0=low, core=1.0)
-        rows = band[y0 - low : y0 - low + 7][: SHAPE[0] - y0]
-        assert np.array_equal(rows, whole[y0 : y0 + 7])
