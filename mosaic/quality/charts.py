@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from mosaic.quality.alignment import Fit
 from mosaic.quality.mosaic_checks import ProductStars
+from mosaic.quality.shiftfit import Fit
 from mosaic.types import DoubleArray
 
 COLOURS: Final = ("#e69f00", "#3f9fd8", "#3aa655", "#e0604c", "#a678de", "#c9b400")

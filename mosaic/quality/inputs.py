@@ -127,7 +127,7 @@ def _guiding(headers: list[ExposureHeaders]) -> Check:
         lock, flag = own.get("FGSLOCK").upper(), own.get("EXPFLAG").upper()
         said = " ".join(own.get(name) for name in ("QUALITY", "QUALCOM1", "QUALCOM2", "QUALCOM3"))
         found = [
-            *([f"FGSLOCK {lock}"] if lock and not lock.startswith("FINE") else []),
+            *([f"FGSLOCK {lock}"] if lock and lock != "FINE" else []),
             *([f"EXPFLAG {flag}"] if flag and flag not in {"NORMAL", "INDETERMINATE"} else []),
             *([said.strip()] if _CONCERNS.search(said) else []),
         ]

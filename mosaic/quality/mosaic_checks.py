@@ -216,7 +216,8 @@ def _add_imprint(
         cut_out(relative, x + dx, y + dy, 1).mean(axis=(1, 2))
         for dx, dy in ((7, 13), (-7, -13), (-13, 7), (13, -7))
     ]
-    value = on - np.median(beside, axis=0)
+    around = np.median(beside, axis=0)
+    value = np.divide(on, around, out=np.full(x.size, np.nan), where=around > 0) - 1.0
     found.imprint += [float(v) for v in value[np.isfinite(value)]]
 
 

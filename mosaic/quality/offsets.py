@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mosaic.exposure.model import Chip
 from mosaic.exposure.reader import read_science
 from mosaic.graph.tasks import blot_band
-from mosaic.quality.stars import above_border, find_peaks, isolated, measure_shifts, sky_level
+from mosaic.quality.stars import above_border, find_peaks, isolated, measure_shapes, measure_shifts, sky_level
 from mosaic.quality.survey import Survey
 from mosaic.types import DoubleArray, Window
 
@@ -22,6 +22,7 @@ STARS_PER_CHIP = 60
 _STARS_BRIEF = 24
 REACH_PX = 8
 _HALF = 14
+_WEIGHT_PX = 1.5
 _N_SIGMA = 30.0
 _CONCENTRATION = 0.35
 
@@ -42,6 +43,8 @@ class Offsets:
     """Shift of each, shape (n, 2)."""
     ambiguity: DoubleArray
     """Second peak of the correlation over the first."""
+    fwhm_px: float
+    """Median width of the stars in the median, seen by the exposure."""
 
     @property
     def n(self) -> int:
@@ -138,12 +141,13 @@ def measure_offsets(survey: Survey, stars: MedianStars) -> list[Offsets]:
         members = [i for i in survey.chips if plan.exposure_of_chip[i] == exposure]
         rows = [_chip_offsets(survey, i, stars) for i in members]
         n_tried = sum(row[0] for row in rows)
-        xy, shift, ambiguity, chip = [], [], [], []
+        xy, shift, ambiguity, chip, widths = [], [], [], [], []
         top = 0.0
-        for i, (_n, own_xy, own_shift, own_ambiguity) in zip(members, rows, strict=True):
+        for i, (_n, own_xy, own_shift, own_ambiguity, own_widths) in zip(members, rows, strict=True):
             xy.append(own_xy + np.array([0.0, top]))
             shift.append(own_shift)
             ambiguity.append(own_ambiguity)
+            widths.append(own_widths)
             chip.append(np.full(own_xy.shape[0], i))
             top += plan.chips[i].shape_yx.ny
         results.append(
@@ -154,6 +158,7 @@ def measure_offsets(survey: Survey, stars: MedianStars) -> list[Offsets]:
                 np.concatenate(chip),
                 np.concatenate(shift),
                 np.concatenate(ambiguity),
+                _median(np.concatenate(widths)),
             )
         )
     return results
@@ -161,8 +166,8 @@ def measure_offsets(survey: Survey, stars: MedianStars) -> list[Offsets]:
 
 def _chip_offsets(
     survey: Survey, index: int, stars: MedianStars
-) -> tuple[int, DoubleArray, DoubleArray, DoubleArray]:
-    """Stars tried, and position, shift and ambiguity of those that matched."""
+) -> tuple[int, DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
+    """Stars tried, and position, shift, ambiguity and width of those that matched."""
     chip = survey.job.plan.chips[index]
     x, y = sky_to_chip(survey, index, stars.ra_deg, stars.dec_deg)
     column, row = np.nan_to_num(np.rint(x), nan=-1).astype(int), np.nan_to_num(np.rint(y), nan=-1).astype(int)
@@ -171,7 +176,7 @@ def _chip_offsets(
     chosen = np.flatnonzero(inside)[: STARS_PER_CHIP if survey.full else _STARS_BRIEF]
     # Neighbours on the chip are read from the same rows and the same tiles of the median.
     chosen = chosen[np.argsort(row[chosen], kind="stable")]
-    nothing = (np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
+    nothing = (np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0))
     if not chosen.size:
         return 0, *nothing
     seen, models, is_clean = [], [], []
@@ -189,7 +194,13 @@ def _chip_offsets(
     shift, ambiguity = measure_shifts(star, model, REACH_PX)
     matched = np.isfinite(shift).all(axis=1)
     place = np.column_stack([x[chosen], y[chosen]])[clean][matched]
-    return int(clean.sum()), place, shift[matched], ambiguity[matched]
+    widths = measure_shapes(model[matched], _WEIGHT_PX).fwhm
+    return int(clean.sum()), place, shift[matched], ambiguity[matched], widths
+
+
+def _median(values: DoubleArray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
 
 
 def _native_to_electrons(survey: Survey, index: int, chip: Chip, window: Window) -> DoubleArray:

@@ -29,6 +29,9 @@ _WITHOUT_RATE = 0.01
 _N_CORES = 200
 _LEAST_TO_REPEAT = 3
 _LEAST_CORES = 8
+_MOST_LEFT = 1500
+_N_TURNS = 5
+_MOST_VECTORS = 60
 _REPEATED_LOOK = 1e-4
 
 FRACTION = CheckKind(
@@ -348,10 +351,21 @@ def _dither_pattern(survey: Survey, residuals: Residuals) -> Check:
     vectors = [b - a for i, a in enumerate(origins) for b in origins[i + 1 :] if np.hypot(*(b - a)) > 1.5]
     if not vectors:
         return HOT.unknown("no dither")
-    points = np.column_stack([residuals.x, residuals.y])[:2000]
+    vectors = vectors[:: -(-len(vectors) // _MOST_VECTORS)]
+    points = np.column_stack([residuals.x, residuals.y])[:_MOST_LEFT]
     difference = (points[:, None] - points[None]).reshape(-1, 2)
-    pairs = sum(int(np.count_nonzero(np.hypot(*(difference - v).T) < 1.0)) for v in vectors)
-    turned = [np.array([-v[1], v[0]]) * s + (3.3, 2.1) for v in vectors for s in (1.0, -1.0)]
-    chance = sum(int(np.count_nonzero(np.hypot(*(difference - v).T) < 1.0)) for v in turned) / 2.0
+    pairs = _pairs_at(difference, vectors)
+    # What chance gives, clusters included, is counted at the same vectors turned.
+    turns = [complex(np.exp(2j * np.pi * k / (_N_TURNS + 1.5))) for k in range(1, _N_TURNS + 1)]
+    turned = [np.array([v @ (z.real, -z.imag), v @ (z.imag, z.real)]) for v in vectors for z in turns]
+    free = [v for v in turned if min(float(np.hypot(*(v - s * d))) for d in vectors for s in (1, -1)) > 2.5]
+    if not free:
+        return HOT.unknown("the dither goes everywhere")
+    chance = _pairs_at(difference, free) / len(free) * len(vectors)
     sigma = (pairs - chance) / np.sqrt(chance + 1.0)
     return HOT.graded(float(sigma), (3.0, 10.0), f"{pairs} pairs at the dither, {chance:.1f} by chance")
+
+
+def _pairs_at(difference: DoubleArray, vectors: Sequence[DoubleArray]) -> int:
+    """Pairs of points whose difference is one of some vectors, to a pixel."""
+    return sum(int(np.count_nonzero(np.hypot(*(difference - v).T) < 1.0)) for v in vectors)

@@ -20,7 +20,7 @@ from mosaic.graph.job import Job, forget_job_state
 from mosaic.graph.plan import Plan
 from mosaic.products.partial import write_whole
 from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
-from mosaic.quality.alignment import Fit, check_alignment
+from mosaic.quality.alignment import check_alignment
 from mosaic.quality.charts import Chart, make_charts
 from mosaic.quality.checks import VERDICTS, Check, Verdict, worst
 from mosaic.quality.html import render
@@ -29,9 +29,10 @@ from mosaic.quality.mosaic_checks import ProductPass, run_pass
 from mosaic.quality.noise import correlation_ratio
 from mosaic.quality.pictures import Picture, make_pictures
 from mosaic.quality.rejection import check_rejection, flagged_fractions
+from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
 from mosaic.quality.survey import Survey
-from mosaic.quality.weight_checks import check_sampling, check_stars, check_weights
+from mosaic.quality.weight_checks import BOX_TO_FWHM2, check_sampling, check_stars, check_weights
 
 _CACHE_BYTES = 64 << 20
 _WELL_SAMPLED_PX = 1.8
@@ -147,9 +148,13 @@ def _sampling_bias(survey: Survey, found: ProductPass | None) -> Check:
     if found is None or len(found.stars.fwhm) < 5:
         return SAMPLING_BIAS.unknown("too few stars in the product")
     plan = survey.job.plan
-    scale = plan.final.grid.scale_arcsec / plan.chips[0].idcscale_arcsec
-    width = float(np.median(found.stars.fwhm)) * scale
-    shown = f"{width:.2f} native px, drops included"
+    ratio = plan.final.grid.scale_arcsec / plan.chips[0].idcscale_arcsec
+    drop = survey.job.final.drop
+    side = 0.0 if drop.effective_kernel == "point" else drop.pixfrac
+    # Drops and output pixels are boxes that widened the stars of the exposures.
+    own2 = (float(np.median(found.stars.fwhm)) * ratio) ** 2 - BOX_TO_FWHM2 * (side**2 + ratio**2)
+    width = float(np.sqrt(max(own2, 0.0)))
+    shown = f"stars of the exposures {width:.2f} px wide"
     if width >= _WELL_SAMPLED_PX:
         return SAMPLING_BIAS.of("ok", shown, width)
     quadrants = quadrants_of(dither_phases(survey))

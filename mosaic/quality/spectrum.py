@@ -52,8 +52,9 @@ class SkySpectrum:
         seen = is_short & (around > 1e-3 * np.median(around[is_short]))
         ratio = np.where(seen, mean / np.maximum(around, 1e-30), 0.0)
         j, i = np.unravel_index(int(ratio.argmax()), ratio.shape)
-        # A mean of n exponentials (Wilson and Hilferty), at one in a million.
-        chance = (1.0 - 1.0 / (9.0 * self.n) + 4.9 / (3.0 * np.sqrt(self.n))) ** 3
+        # A mean of n exponentials over its median (Wilson and Hilferty), at one in a million.
+        middle = 1.0 - 1.0 / (9.0 * self.n)
+        chance = (1.0 + 4.9 / (3.0 * np.sqrt(self.n)) / middle) ** 3
         with np.errstate(divide="ignore"):
             period = 1.0 / np.abs(fx[0, i]), 1.0 / np.abs(fy[j, 0])
         return float(ratio[j, i]), float(chance), float(period[0]), float(period[1])

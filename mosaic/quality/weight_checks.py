@@ -20,6 +20,8 @@ from mosaic.types import DoubleArray, Window
 WEIGHTS = "Weights and holes"
 SAMPLING = "Sampling"
 STARS = "Stars and fluxes"
+BOX_TO_FWHM2 = 8.0 * np.log(2.0) / 12.0
+"""Square of the width at half maximum of the Gaussian as wide as a unit box, by variance."""
 _STARS_USED = 60
 _STARS_BRIEF = 16
 
@@ -108,7 +110,8 @@ FLUX = CheckKind(
     STARS,
     "Fluxes of stars in the product against the exposures",
     "median within 1 % (look), 3 % (bad)",
-    "Flux is lost or gained: check star cores, sky subtraction and units.",
+    "Flux is lost or gained: check star cores, exposure times, units and sky. Weights of type ERR favour low "
+    "pixels of undersampled stars: use EXP or IVM.",
 )
 
 
@@ -161,6 +164,8 @@ def _holes(survey: Survey, found: ProductPass) -> Check:
 
 def _imprint(survey: Survey, found: ProductPass) -> Check:
     values = np.array(found.imprint)
+    if survey.job.plan.settings.final_wht_type == "ERR":
+        return IMPRINT.unknown("weights follow the errors of the pixels, hence the objects")
     if values.size < 10:
         return IMPRINT.unknown("too few objects")
     # Means, not medians: an imprint of some of the objects counts.
@@ -359,10 +364,9 @@ def _width(survey: Survey, found: ProductPass, inputs: _StarsOfInputs) -> Check:
     grid = survey.job.plan.final.grid
     native = survey.job.plan.chips[0].idcscale_arcsec
     drop = survey.job.final.drop
-    to_fwhm2 = 8.0 * np.log(2.0) / 12.0
     own2 = float(np.median(inputs.fwhm)) ** 2
     spread = drop.pixfrac**2 * native**2 if drop.effective_kernel != "point" else 0.0
-    expected = np.sqrt(own2 + to_fwhm2 * (spread + grid.scale_arcsec**2))
+    expected = np.sqrt(own2 + BOX_TO_FWHM2 * (spread + grid.scale_arcsec**2))
     value = float(np.median(found.stars.fwhm)) * grid.scale_arcsec
     shown = f"{value:.3f} arcsec, expected {expected:.3f} ({value / expected:.2f} times)"
     return WIDTH.graded(value / expected, (1.15, 1.4), shown)
@@ -371,7 +375,7 @@ def _width(survey: Survey, found: ProductPass, inputs: _StarsOfInputs) -> Check:
 def _round(found: ProductPass, inputs: _StarsOfInputs) -> Check:
     value = float(np.median(found.stars.ellipticity))
     base = float(np.median(inputs.ellipticity)) if len(inputs.ellipticity) >= 8 else 0.0
-    shown = f"median ellipticity {value:.3f} ({base:.3f} in the exposures)"
+    shown = f"median ellipticity {value:.3f}" + (f" ({base:.3f} in the exposures)" if base else "")
     return ROUND.graded(value, (max(0.1, 1.1 * base), max(0.3, 2.0 * base)), shown)
 
 

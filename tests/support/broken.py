@@ -112,3 +112,14 @@ def sources_where(
 def verdicts(checks: Checks) -> dict[str, str]:
     """Checks that are not well: name and verdict."""
     return {name: check.verdict for name, check in checks.items() if check.verdict in {"look", "bad"}}
+
+
+def assert_complaints(checks: Checks, expected: dict[str, str], consequences: Sequence[str] = ()) -> None:
+    """Checks complain as expected, and no others but those that must follow from the same fault."""
+    found = verdicts(checks)
+    assert {name: found.get(name) for name in expected} == expected
+    others = {name: checks[name].shown for name in found if name not in expected and name not in consequences}
+    assert not others
+    for name in found:
+        assert checks[name].advice
+        assert checks[name].limit
