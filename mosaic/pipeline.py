@@ -288,6 +288,9 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         finally:
             release(job.store)
         clock.add("Export", time.perf_counter() - finishing)
+        reporting = time.perf_counter()
+        remarks = _report(job, names, options, observer)
+        clock.add("Report", time.perf_counter() - reporting)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
@@ -299,8 +302,25 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings),
+        (*catalogue.notes, *notes, *driver.warnings, *remarks),
     )
+
+
+def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observer) -> list[str]:
+    """Write the quality report into the job folder, and return why there is none."""
+    if not job.plan.settings.report or not options.keep_job:
+        return []
+    # Imported when used: pictures take their time to load.
+    from mosaic.quality.report import report_job  # noqa: PLC0415
+
+    report, problem = report_job(job, names.stem)
+    forget_job_state()
+    if report is None:
+        observer.message("WARNING", problem)
+        return [problem]
+    for check in report.with_verdict("bad"):
+        observer.message("WARNING", f"{check.title}: {check.shown}; {check.advice}")
+    return []
 
 
 def make_plan(
