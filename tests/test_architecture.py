@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.align"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.align", "mosaic.quality"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
