@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment", "mosaic.quality"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }

@@ -203,6 +203,15 @@ def _scripts() -> list[Case]:
         Case("scripts/two-calls", TINY, classes="B", script="two-calls"),
         Case("scripts/cfg", TINY, classes="B", script="cfg"),
         Case("scripts/cfg-command", TINY, classes="B", script="cfg-command"),
+        Case(
+            "pipeline/association",
+            "tiny_pipeline",
+            classes="B",
+            script="pipeline",
+            output="pipeline",
+            defects=rows_hit("by decision: the table of sky cells is not at hand", 23, names=("SKYCELL",)),
+            note="runastrodriz: WCS from reference files, verification, product, headerlets",
+        ),
     ]
 
 
