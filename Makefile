@@ -65,6 +65,9 @@ bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other progr
 scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pretend (ARGS="real" drizzles 100).
 	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
 
+noise: $(STAMP) ## Compare the reported errors with the scatter of simulated blank sky.
+	$(BIN)/python -m tests.noise $(ARGS)
+
 cosmic-rays: $(STAMP) $(PARITY_STAMP) ## Compare the rejection of cosmic rays with the truth, beside DrizzlePac.
 	$(BIN)/python -m tests.cosmic_rays --oracle-python $(PARITY_VENV)/bin/python $(ARGS)
 
