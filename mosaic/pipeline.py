@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,7 +213,7 @@ def drizzle(
     start = time.perf_counter()
     bound_allocator()
     ready_kernels(settings, options, observer)
-    with _open_workers(options) as workers:
+    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), run, remap)
 
@@ -424,7 +425,7 @@ def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -
 
 
 @contextmanager
-def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
+def _open_workers(options: RunOptions, say: Callable[[str], None] | None = None) -> Iterator[Workers | None]:
     """Workers of the cluster that was asked for; none when this machine does the work."""
     if not options.is_cluster:
         yield None
@@ -432,7 +433,7 @@ def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
     from cluster.connect import open_workers  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
 
-    with open_workers(ClusterSpec.from_options(options)) as workers:
+    with open_workers(ClusterSpec.from_options(options), say) as workers:
         yield workers
 
 
