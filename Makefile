@@ -17,7 +17,7 @@ BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity bench scale docs lint format image up down clean
+.PHONY: help setup demo test parity bench scale integration docs lint format image up down clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other progr
 scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pretend (ARGS="real" drizzles 100).
 	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
 
+integration: $(STAMP) ## Kill processes, fill disks, lose writes; figures for docs/reliability.md (ARGS=kills narrows it).
+	$(BIN)/python -m tests.integration $(ARGS)
+
 docs: $(DOCS_STAMP) ## Build the documentation into build/docs/site (ARGS=--no-notebooks is quicker).
 	$(BIN)/python docs/make_site.py $(ARGS)
 	$(BIN)/python -m mkdocs build --quiet --strict --config-file build/docs/mkdocs.yml
@@ -78,10 +81,11 @@ format: $(LINT_STAMP) ## Bring the code into form.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-image: ## Build the image of scheduler and workers.
+image: ## Build the image of scheduler, workers and service.
 	docker build -f cluster/image/Dockerfile -t mosaic-hst .
 
-up: ## Start a scheduler and two workers in containers.
+up: ## Start scheduler, two workers, object store and job service in containers (docs/cluster.md).
+	mkdir -p "$${MOSAIC_DATA:?name the folder of inputs and products}"/{mosaics,.objects,.state}
 	docker compose up --build --detach
 
 down: ## Stop them.

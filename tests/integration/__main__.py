@@ -43,9 +43,12 @@ def _run(
     place = trouble.clear(folder / name)
     if name == "kills":
         found = []
+        n_tasks = kills.Ledger(folder / "local" / "m.mosaic" / "ledger").look()
         for seed in range(1, runs + 1):
             with Stage(place / f"run{seed}", inputs) as stage:
-                found.append(kills.run_with_kills(stage, expected, n_kills=n_kills, seed=seed))
+                found.append(
+                    kills.run_with_kills(stage, expected, n_tasks=n_tasks, n_kills=n_kills, seed=seed)
+                )
                 print(found[-1], flush=True)
         return found
     if name == "store":

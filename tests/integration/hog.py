@@ -9,7 +9,7 @@ from pathlib import Path
 
 from distributed import Worker
 
-_held: list[bytearray] = []
+_held: list[bytes] = []
 
 
 def dask_setup(worker: Worker) -> None:
@@ -18,14 +18,13 @@ def dask_setup(worker: Worker) -> None:
     marker = os.environ["MOSAIC_HOG"]
 
     def take() -> None:
-        while not worker.state.executing_count and not worker.state.executed_count:
-            time.sleep(0.05)
+        while not worker.state.executing_count:
+            time.sleep(0.01)
         if marker != "always":
             if Path(marker).exists():
                 return
             Path(marker).touch()
-        while sum(map(len, _held)) < limit:
-            _held.append(bytearray(os.urandom(1 << 20) * 32))
-            time.sleep(0.01)
+        # Written to, so that it counts; all at once, so that the task at work does not end before.
+        _held.append(b"x" * limit)
 
     threading.Thread(target=take, daemon=True).start()

@@ -47,14 +47,15 @@ class Ledger:
         return len(self.seen)
 
 
-def run_with_kills(stage: Stage, expected: Mapping[str, str], *, n_kills: int, seed: int) -> dict[str, Any]:
+def run_with_kills(
+    stage: Stage, expected: Mapping[str, str], *, n_tasks: int, n_kills: int, seed: int
+) -> dict[str, Any]:
     """Carry out a job whose processes are killed `n_kills` times, spread over its progress.
 
     Every kill waits for a number of finished tasks and then up to two seconds more, so that starts, waits and
     exports are hit as well. Killed processes are started again at once, the driver by the same command.
     """
     chooser = random.Random(seed)
-    n_tasks = len({name.rpartition(" ")[0] for name in expected if not name.startswith("product")})
     marks = sorted(chooser.randrange(n_tasks - 4) for _ in range(n_kills))
     for _ in range(N_WORKERS):
         stage.add_worker()
