@@ -7,36 +7,24 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
-from distributed.security import Security
 
+from cluster.backends import security_of
 from cluster.connect import open_workers
 from cluster.spec import ClusterSpec
 from mosaic.errors import ClusterError, ParameterError
+from tests.support.certificates import write_certificates
+from workers import health
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Certificates as files, the same for all sides."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = Security.temporary()
-    texts = {"tls_ca": made.tls_ca_file, "tls_cert": made.tls_client_cert, "tls_key": made.tls_client_key}
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    return {name: str(folder / name) for name in texts}
+    """Certificates, the same for all sides."""
+    return write_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
 def address(files: dict[str, str]) -> Iterator[str]:
-    security = Security(
-        tls_ca_file=files["tls_ca"],
-        tls_client_cert=files["tls_cert"],
-        tls_client_key=files["tls_key"],
-        tls_scheduler_cert=files["tls_cert"],
-        tls_scheduler_key=files["tls_key"],
-        tls_worker_cert=files["tls_cert"],
-        tls_worker_key=files["tls_key"],
-        require_encryption=True,
-    )
+    security = security_of(ClusterSpec(backend="slurm", **files))
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
@@ -58,14 +46,21 @@ def test_certificates_of_another_authority_do_not(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.connect.CONNECT_TIMEOUT_S", 1.0)
-    other = Security.temporary()
-    texts = {"tls_ca": other.tls_ca_file, "tls_cert": other.tls_client_cert, "tls_key": other.tls_client_key}
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-    paths = {name: str(tmp_path / name) for name in texts}
-    spec = ClusterSpec(backend="address", address=address, warm=False, **paths)
+    other = write_certificates(tmp_path)
+    spec = ClusterSpec(backend="address", address=address, warm=False, **other)
     with pytest.raises(ClusterError, match="no scheduler answers at tls://"), open_workers(spec):
         pass
+
+
+def test_the_health_check_takes_certificates_and_says_when_it_needs_them(
+    address: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--tls-ca-file", files["tls_ca"], "--tls-cert", files["tls_cert"], "--tls-key", files["tls_key"]]
+    assert health.main([address, "--worker", "", *given]) == 0
+    assert capsys.readouterr().out == "well\n"
+    with pytest.raises(SystemExit):
+        health.main([address])
+    assert "is encrypted: give --tls-ca-file" in capsys.readouterr().err
 
 
 def test_an_encrypted_address_without_certificates_is_refused(address: str) -> None:

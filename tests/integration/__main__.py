@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.integration import kills, trouble
+from tests.integration import kills, report, trouble
 from tests.integration.stage import Stage, make_inputs, run_locally
 from tests.support.objectstore import running_store
 
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/integration"))
     parser.add_argument("--runs", type=int, default=3, help="runs with kills")
     parser.add_argument("--kills", type=int, default=20, help="kills in each of them")
+    parser.add_argument("--page", type=Path, help="page whose figures are replaced by those found so far")
     chosen = parser.parse_args()
     unknown = set(chosen.scenarios) - set(SCENARIOS)
     if unknown:
@@ -34,6 +35,8 @@ def main() -> None:
         start = time.monotonic()
         facts = _run(name, folder, inputs, expected, runs=chosen.runs, n_kills=chosen.kills)
         _write(folder / "figures.json", name, facts)
+        if chosen.page:
+            report.write(chosen.page, json.loads((folder / "figures.json").read_text()))
         print(f"{name}: {time.monotonic() - start:.0f} s {json.dumps(facts)}", flush=True)
 
 

@@ -130,7 +130,7 @@ class Stage:
     def _process(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Process:
-        dask = [sys.executable, "-m", "dask", *command, "--no-dashboard"]
+        dask = [sys.executable, "-m", "dask", *command, "--no-dashboard", "--dashboard-address", ":0"]
         return Process(name, dask, self.folder / f"{name}.log", {**self.environment, **(environment or {})})
 
     def add_worker(

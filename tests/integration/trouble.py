@@ -157,7 +157,12 @@ def skewed_clocks(folder: Path, inputs: Sequence[str], expected: Mapping[str, st
         return {"skipped": "libfaketime is not installed"}
 
     def shifted(offset: str) -> dict[str, str]:
-        return {"LD_PRELOAD": _FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return {
+            "LD_PRELOAD": _FAKETIME,
+            "FAKETIME": offset,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+        }
 
     offsets = ("+3h", "-26h")
     with Stage(folder, inputs) as stage:
