@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,7 +154,7 @@ def drizzle(
     aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
-    with _open_workers(options) as workers:
+    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
 
@@ -455,7 +456,7 @@ def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -
 
 
 @contextmanager
-def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
+def _open_workers(options: RunOptions, say: Callable[[str], None] | None = None) -> Iterator[Workers | None]:
     """Workers of the cluster that was asked for; none when this machine does the work."""
     if not options.is_cluster:
         yield None
@@ -463,7 +464,7 @@ def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
     from cluster.connect import open_workers  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
 
-    with open_workers(ClusterSpec.from_options(options)) as workers:
+    with open_workers(ClusterSpec.from_options(options), say) as workers:
         yield workers
 
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from astropy.io import fits
 
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
+from mosaic.alignment.run import align
+from mosaic.alignment.settings import load_align_settings
 from mosaic.compat.astrodrizzle import AstroDrizzle
 from mosaic.compat.headerlet import apply_headerlet_as_primary, write_headerlet
 from mosaic.compat.pipelinefiles import PipelineInput, edit_headers

@@ -1,9 +1,9 @@
 """Whether exposures lie on each other: each against the product that was made of them.
 
 Covers the shift of an exposure against the product, the share of its sources that the product has not, and
-how sharp both are. Does not cover finding a better solution (`mosaic.alignment`). DrizzlePac's difference is the
-smaller of that share and of twice the relative difference of two sums, which is small however the exposures
-lie; here the shift decides.
+how sharp both are. Does not cover finding a better solution (`mosaic.alignment`). DrizzlePac's difference is
+the smaller of that share and of twice the relative difference of two sums, which is small however the
+exposures lie; here the shift decides.
 """
 
 from __future__ import annotations
