@@ -58,17 +58,27 @@ class GrowingPreview:
 
     def add(self, task: str) -> None:
         """Take a finished tile, and write the picture if the last one is old enough."""
-        if not self._is_begun:
-            self._is_begun = True
-            for name in self._ledger.read_phase("final"):
-                if name != task:
-                    self._take(name)
+        self._take_earlier(task)
         self._take(task)
         if time.monotonic() - self._written_s >= INTERVAL_S:
-            self.write()
+            self._write()
 
-    def write(self) -> None:
-        """Write the picture, north or whatever is up on top."""
+    def finish(self) -> None:
+        """Write the last picture, also when an earlier run had finished all tiles."""
+        self._take_earlier("")
+        self._write()
+
+    def _take_earlier(self, task: str) -> None:
+        """Take, once, what an earlier run left."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        for name in self._ledger.read_phase("final"):
+            if name != task:
+                self._take(name)
+
+    def _write(self) -> None:
+        """Write the picture with the last row of the mosaic on top."""
         mean = np.divide(
             self._total, self._count, out=np.full_like(self._total, np.nan), where=self._count > 0
         )

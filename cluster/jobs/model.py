@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from cluster.jobs.state import JobState
+from mosaic.alignment.settings import AlignSettings, resolve_align
 from mosaic.errors import ParameterError
 from mosaic.options import RunOptions
 from mosaic.parameters import load_settings
@@ -56,6 +57,10 @@ class JobRequest(BaseModel):
     parameters: Annotated[dict[Name, Value], Field(max_length=200)] = Field(
         default_factory=dict, description="Parameters by name, as GET /parameters describes them."
     )
+    align: bool | Annotated[dict[Name, Value], Field(max_length=200)] = Field(
+        default=False,
+        description="Align the exposures first; parameters by name, as GET /parameters describes them.",
+    )
     cores: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None, description="Processor cores; default: those of the service."
     )
@@ -96,14 +101,35 @@ def check_parameters(raw: Mapping[str, object]) -> tuple[Settings | None, list[P
     except ParameterError as error:
         whole = str(error)
     problems = [Problem(name, _unknown(name)) for name in raw if name not in Settings.model_fields]
+    return None, [*problems, *_judge(Settings, raw, "parameters")] or [Problem("parameters", whole)]
+
+
+def check_alignment(choice: bool | Mapping[str, object]) -> list[Problem]:  # noqa: FBT001  (a value)
+    """Judge an alignment with the model of ``mosaic drizzle --align``; fields are named ``align.NAME``."""
     try:
-        Settings.model_validate({name: raw[name] for name in raw if name in Settings.model_fields})
+        resolve_align(choice)
+    except ParameterError as error:
+        whole = str(error)
+    else:
+        return []
+    raw = choice if isinstance(choice, Mapping) else {}
+    unknown = [name for name in raw if name not in AlignSettings.model_fields]
+    problems = [Problem(name, "is not a parameter of the alignment") for name in unknown]
+    problems += _judge(AlignSettings, raw, "")
+    return [Problem(f"align.{name}", text) for name, text in problems] or [Problem("align", whole)]
+
+
+def _judge(model: type[BaseModel], raw: Mapping[str, object], whole: str) -> list[Problem]:
+    """What a model finds wrong with the values it knows, each field told once."""
+    problems: list[Problem] = []
+    try:
+        model.model_validate({name: raw[name] for name in raw if name in model.model_fields})
     except ValidationError as error:
         for part in error.errors(include_url=False, include_context=False):
-            field = str(part["loc"][0]) if part["loc"] else "parameters"
-            if field not in {problem.field for problem in problems} or field == "parameters":
+            field = str(part["loc"][0]) if part["loc"] else whole
+            if field not in {problem.field for problem in problems} or field == whole:
                 problems.append(Problem(field, part["msg"].removeprefix("Value error, ")))
-    return None, problems or [Problem("parameters", whole)]
+    return problems
 
 
 def _unknown(name: str) -> str:

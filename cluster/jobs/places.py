@@ -18,6 +18,12 @@ from mosaic.errors import ParameterError
 
 PATH_PARAMETERS: Final = ("skyfile", "skymask_cat", "rules_file", "driz_sep_refimage", "final_refimage")
 """Parameters that name a file to read."""
+ALIGN_FILES: Final = ("refimage", "refcat", "history")
+"""Parameters of the alignment that name a file to read."""
+ALIGN_NAMES: Final = ("hdrfile", "hdrname", "wcsname", "outshifts", "outwcs")
+"""Parameters of the alignment that become names of files beside the product."""
+ALIGN_REFUSED: Final = ("exclusions", "catfile")
+"""Parameters of the alignment whose file names further files."""
 _REMOTE: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<key>/[^\x00-\x1f\x7f]*)")
 _EXTENSION: Final = re.compile(r"\[[^\[\]/]*\]$")
 _MAGIC: Final = re.compile(r"[*?\[]")
@@ -130,8 +136,41 @@ class Places:
         ParameterError
             Naming the parameter that leads elsewhere.
         """
+        resolved = self._resolve_files(parameters, PATH_PARAMETERS)
+        user_sky = resolved.get("skyuser")
+        if isinstance(user_sky, str) and user_sky.startswith("@"):
+            resolved["skyuser"] = self.resolve_input(user_sky)
+        log = resolved.get("runfile")
+        if isinstance(log, str) and log and not _LOG_NAME.fullmatch(log):
+            raise ParameterError(f"runfile: {_shown(log)} must be a plain file name here")
+        return resolved
+
+    def resolve_alignment(
+        self,
+        choice: bool | Mapping[str, object],  # noqa: FBT001  (a value)
+    ) -> bool | dict[str, object]:
+        """Parameters of an alignment whose file names are absolute and proved to lie within the roots.
+
+        Raises
+        ------
+        ParameterError
+            Naming the parameter that leads elsewhere.
+        """
+        if isinstance(choice, bool):
+            return choice
+        for name in ALIGN_REFUSED:
+            if choice.get(name) not in {None, ""}:
+                raise ParameterError(f"{name}: files that name other files are not read here; leave it out")
+        for name in ALIGN_NAMES:
+            value = choice.get(name)
+            if isinstance(value, str) and ("/" in value or value.startswith(".") or _FORBIDDEN.search(value)):
+                raise ParameterError(f"{name}: {_shown(value)} must be a plain name here")
+        return self._resolve_files(choice, ALIGN_FILES)
+
+    def _resolve_files(self, parameters: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
+        """Make the files that some parameters name absolute; an extension in brackets stays."""
         resolved = dict(parameters)
-        for name in PATH_PARAMETERS:
+        for name in names:
             value = resolved.get(name)
             if isinstance(value, str) and value.strip():
                 suffix = match[0] if (match := _EXTENSION.search(value)) else ""
@@ -139,12 +178,6 @@ class Places:
                     resolved[name] = self.resolve_input(value.removesuffix(suffix)) + suffix
                 except ParameterError as error:
                     raise ParameterError(f"{name}: {error}") from None
-        user_sky = resolved.get("skyuser")
-        if isinstance(user_sky, str) and user_sky.startswith("@"):
-            resolved["skyuser"] = self.resolve_input(user_sky)
-        log = resolved.get("runfile")
-        if isinstance(log, str) and log and not _LOG_NAME.fullmatch(log):
-            raise ParameterError(f"runfile: {_shown(log)} must be a plain file name here")
         return resolved
 
     def prove_files(self, paths: Iterable[str]) -> None:

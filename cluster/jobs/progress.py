@@ -46,6 +46,8 @@ class Progress:
     """Where in the events to go on."""
     plan: dict[str, Any] = field(default_factory=dict)
     """What was stated before the run."""
+    layers: dict[str, Any] = field(default_factory=dict)
+    """Grids of tiles."""
     phases: dict[str, Phase] = field(default_factory=dict)
     """Phases in order."""
     tiles: dict[str, set[int]] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class Progress:
         self.phases = {
             name: Phase(n_tasks, n_done, seconds.get(name, 0.0)) for name, n_tasks, n_done in event["phases"]
         }
+        self.layers = event["layers"]
         self.tiles = {phase: set(tiles) for phase, tiles in event["tiles"].items()}
 
     def _task(self, event: dict[str, Any]) -> None:
@@ -133,7 +136,7 @@ class Progress:
                 }
                 for name, phase in self.phases.items()
             ],
-            "plan": {name: value for name, value in self.plan.items() if name != "layers"},
+            "plan": self.plan,
             "memory": self.memory_bytes,
             "peak_memory": self.peak_bytes,
             "bytes_read": self.totals.bytes_read,
@@ -146,7 +149,7 @@ class Progress:
         """Grids of tiles, which of them each phase has finished, and after which event that was so."""
         return {
             "events": self.offset,
-            "layers": self.plan.get("layers", {}),
+            "layers": self.layers,
             "done": {
                 phase: sorted(self.tiles.get(phase, ())) for phase in TILE_PHASES if phase in self.phases
             },

@@ -17,16 +17,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn
+from threading import Thread
+from typing import Any, Final
 
 from cluster.jobs.growing import GrowingPreview
 from cluster.jobs.jobfolder import JobBusyError, JobFolder
 from cluster.jobs.places import Places
 from mosaic import pipeline
-from mosaic.errors import ClusterError, MosaicError
+from mosaic.errors import ClusterError, MosaicError, RunCancelledError
 from mosaic.exposure.association import is_association, read_association
 from mosaic.exposure.inputs import expand_inputs
+from mosaic.graph.cancel import CancelToken
 from mosaic.graph.job import chip_task, tile_of
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan
@@ -34,13 +35,15 @@ from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
 from mosaic.options import RunOptions
 from mosaic.outcome import PlanReport, Result, estimate_seconds
 from mosaic.parameters import load_settings
-from mosaic.places import size_of
+from mosaic.places import Place, size_of
 from mosaic.runlog import LOGGER_NAME, logging_to_file
 from mosaic.summary import format_summary
 
 EXIT_BUSY: Final = 3
 EXIT_LOST: Final = 75
 EXIT_STOPPED: Final = 143
+LASTING: Final = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+"""Faults of the file system that the same run would meet again."""
 _MEMORY_INTERVAL_S: Final = 1.0
 _LAYER_OF_PHASE: Final = {"weights": "separate", "single": "separate", "median": "separate", "final": "final"}
 
@@ -52,31 +55,35 @@ class Recorder:
     ----------
     folder : JobFolder
         Folder of the job.
-    report : PlanReport
-        What the run will do.
+    store : Path or RemotePlace
+        Job folder of the mosaic.
     """
 
-    def __init__(self, folder: JobFolder, report: PlanReport) -> None:
-        plan = report.plan
+    def __init__(self, folder: JobFolder, store: Place) -> None:
         self._folder = folder
-        self._incarnation = plan.incarnation
-        self._store = pipeline.job_folder(report.names)
-        self._layers: dict[str, Layer] = {"separate": plan.separate, "final": plan.final}
-        self._chip_pixels = {chip_task(chip): chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips}
-        self._preview = GrowingPreview(self._store, plan, folder.preview)
+        self._store = store
+        self._layers: dict[str, Layer] = {}
+        self._chip_pixels: dict[str, int] = {}
+        self._preview: GrowingPreview | None = None
         self._lock = threading.Lock()
         self._memory_s = 0.0
 
     def begin(self, phases: Sequence[PhaseTotal]) -> None:
-        """Announce the phases and the tiles that an earlier run finished."""
-        ledger = Ledger(self._store, self._incarnation)
+        """Announce the phases, the tiles, and which of them an earlier run finished."""
+        # The plan that is carried out: with the tiles of an earlier run, without what was set aside since.
+        plan = Plan.read(self._store)
+        self._layers = {"separate": plan.separate, "final": plan.final}
+        self._chip_pixels = {chip_task(chip): chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips}
+        self._preview = GrowingPreview(self._store, plan, self._folder.preview)
+        ledger = Ledger(self._store, plan.incarnation)
         tiles = {
             phase.name: [tile_of(name) for name in ledger.read_phase(phase.name)] if phase.n_done else []
             for phase in phases
             if phase.name in _LAYER_OF_PHASE
         }
         totals = [[phase.name, phase.n_tasks, phase.n_done] for phase in phases]
-        self._folder.append("begin", phases=totals, tiles=tiles)
+        layers = {name: _describe_layer(plan, layer) for name, layer in self._layers.items()}
+        self._folder.append("begin", phases=totals, tiles=tiles, layers=layers)
 
     def task_done(self, record: TaskRecord) -> None:
         """Tell of one finished task."""
@@ -98,8 +105,8 @@ class Recorder:
             pixels=pixels,
             rss=record.peak_rss,
         )
-        if record.phase == "final":
-            self._draw(lambda: self._preview.add(record.task))
+        if record.phase == "final" and (preview := self._preview) is not None:
+            self._draw(lambda: preview.add(record.task))
 
     def memory(self, used_bytes: int, budget_bytes: int) -> None:
         """Tell of the memory, once a second."""
@@ -117,8 +124,9 @@ class Recorder:
 
     def end(self, *, ok: bool) -> None:
         """Write the last preview."""
-        if ok and size_of(self._store / "mosaic.zarr" / "sci" / "zarr.json") > 0:
-            self._draw(self._preview.write)
+        is_there = size_of(self._store / "mosaic.zarr" / "sci" / "zarr.json") > 0
+        if ok and is_there and (preview := self._preview) is not None:
+            self._draw(preview.finish)
 
     def _draw(self, draw: Callable[[], None]) -> None:
         """Draw the preview; a job does not fail for want of it."""
@@ -143,10 +151,6 @@ def describe_plan(report: PlanReport) -> dict[str, Any]:
         "product_bytes": budget.product_bytes,
         "estimated_s": round(estimate_seconds(plan, budget), 1),
         "folder": str(pipeline.job_folder(report.names)),
-        "layers": {
-            "separate": _describe_layer(plan, plan.separate),
-            "final": _describe_layer(plan, plan.final),
-        },
     }
 
 
@@ -189,11 +193,13 @@ def _prove_list(listing: Path, places: Places) -> None:
             places.resolve_input(f"{listing.parent}/{name}" if is_plain else name)
 
 
-def run_job(folder: JobFolder) -> dict[str, Any]:
+def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
     """Carry out the job and say how it ended.
 
     Raises
     ------
+    RunCancelledError
+        When `cancel` was used.
     OSError, CancelledError
         When a scheduler or a file system went away: the job is to be continued.
     """
@@ -219,17 +225,27 @@ def run_job(folder: JobFolder) -> dict[str, Any]:
             options = options.model_copy(update={"restart": False})
         report = pipeline.plan(request["inputs"], request["output"], options=options, settings=settings)
         folder.append("plan", **describe_plan(report))
-        recorder = Recorder(folder, report)
+        recorder = Recorder(folder, pipeline.job_folder(report.names))
+        cancel.raise_if_cancelled()
         with logging_to_file(settings.runfile) as log:
             log.info("mosaic drizzle: %s -> %s", " ".join(request["inputs"]), request["output"])
             result = pipeline.drizzle(
-                request["inputs"], request["output"], options=options, observer=recorder, settings=settings
+                request["inputs"],
+                request["output"],
+                options=options,
+                observer=recorder,
+                settings=settings,
+                align=request["align"],
+                cancel=cancel,
             )
             for line in format_summary(result):
                 log.info(line)
-    except MosaicError as error:
-        if _is_loss(error):
-            raise ConnectionError(str(error)) from error
+    except RunCancelledError:
+        raise
+    except ClusterError as error:
+        # Workers went away: the same run, repeated later, may well succeed.
+        raise ConnectionError(str(error)) from error
+    except (MosaicError, *LASTING) as error:
         logging.getLogger(LOGGER_NAME).error("%s", error)  # noqa: TRY400  (one line)
         return {"ok": False, "error": str(error), "kind": type(error).__name__}
     except MemoryError:
@@ -251,11 +267,6 @@ def _was_begun(folder: JobFolder) -> bool:
     return False
 
 
-def _is_loss(error: MosaicError) -> bool:
-    """Whether workers went away: the same run, repeated later, may well succeed."""
-    return isinstance(error, ClusterError)
-
-
 def _describe_result(result: Result) -> dict[str, Any]:
     return {
         "ok": True,
@@ -266,7 +277,7 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "peak_bytes": result.peak_memory_bytes,
         "stated_bytes": result.budget.peak_bytes,
         "rejected": [str(error) for error in result.rejected],
-        "warnings": list(result.warnings),
+        "warnings": [*result.alignment, *result.warnings],
     }
 
 
@@ -279,7 +290,9 @@ def main(arguments: Sequence[str]) -> int:
         format="%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%H:%M:%S",
     )
-    signal.signal(signal.SIGTERM, _stop)
+    cancel = CancelToken()
+    # The handler may have interrupted a holder of the token's lock.
+    signal.signal(signal.SIGTERM, lambda *_: Thread(target=cancel.cancel, daemon=True).start())
     log = logging.getLogger(LOGGER_NAME)
     try:
         with folder.hold():
@@ -288,22 +301,19 @@ def main(arguments: Sequence[str]) -> int:
             if folder.is_cancelled:
                 return EXIT_STOPPED
             folder.append("attempt", pid=os.getpid())
-            outcome = run_job(folder)
+            outcome = run_job(folder, cancel)
             folder.append("end", ok=outcome["ok"], error=outcome["error"])
             folder.finish(outcome)
     except JobBusyError:
         return EXIT_BUSY
+    except RunCancelledError:
+        log.warning("stopped on request")
+        return EXIT_STOPPED
     except (OSError, CancelledError) as error:
         log.error("lost: %s: %s", type(error).__name__, error)  # noqa: TRY400  (one line)
         folder.append("message", level="WARNING", text=f"lost: {error}; the job is continued")
         return EXIT_LOST
     return 0
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave at once: what is in the ledger is whole, everything else has a temporary name."""
-    logging.getLogger(LOGGER_NAME).warning("stopped on request")
-    os._exit(EXIT_STOPPED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from cluster.jobs.places import ALIGN_REFUSED
+from mosaic.alignment.settings import AlignSettings
 from mosaic.provenance import sections
 from mosaic.settings import Settings
 
@@ -16,12 +18,18 @@ _KINDS = {bool: "boolean", int: "integer", float: "number", str: "text"}
 
 @cache
 def parameter_document() -> dict[str, Any]:
-    """Sections with the parameters in each: name, meaning, kind, choices, limits, default."""
+    """Parameters in sections, and those of the alignment: name, meaning, kind, choices, limits, default."""
+    refused = {*ALIGN_REFUSED, "updatehdr"}
     return {
+        "alignment": [
+            _describe(name, field)
+            for name, field in AlignSettings.model_fields.items()
+            if name not in refused
+        ],
         "sections": [
             {"title": title, "parameters": [_describe(name, Settings.model_fields[name]) for name in names]}
             for title, names in sections()
-        ]
+        ],
     }
 
 

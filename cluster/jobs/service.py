@@ -18,6 +18,7 @@ from cluster.jobs.model import (
     Job,
     JobRequest,
     Problem,
+    check_alignment,
     check_options,
     check_parameters,
     parse_memory_size,
@@ -193,6 +194,13 @@ class JobService:
             problems.append(
                 Problem(name if colon and name.isidentifier() else "parameters", text or str(error))
             )
+        align: bool | dict[str, object] = False
+        problems += check_alignment(request.align)
+        try:
+            align = places.resolve_alignment(request.align)
+        except ParameterError as error:
+            name, _, text = str(error).partition(": ")
+            problems.append(Problem(f"align.{name}", text))
         if settings is not None:
             problems += _writes_to_inputs(settings, inputs, places)
         if not problems:
@@ -208,7 +216,13 @@ class JobService:
             "restart": request.restart,
             "scheduler": self.config.scheduler,
         }
-        return {"inputs": inputs, "output": output, "parameters": parameters, "options": options}
+        return {
+            "inputs": inputs,
+            "output": output,
+            "parameters": parameters,
+            "align": align,
+            "options": options,
+        }
 
     def submit(self, caller: Caller, request: JobRequest, key: str | None = None) -> tuple[Job, bool]:
         """Put a job into the queue.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from mosaic.cli.drizzle import Align, AlignAssignments, AlignConfig
 from mosaic.cli.failure import EXIT_FAILED, one_line_errors, report_failure
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def submit_command(
     tile: Annotated[int | None, typer.Option(metavar="PX", help="Side of an output tile.")] = None,
     on_error: Annotated[str, typer.Option(metavar="stop|skip", help="At a bad exposure.")] = "stop",
     restart: Annotated[bool, typer.Option("--restart", help="Discard what an earlier run left.")] = False,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Higher goes first; above 0 for operators.")
     ] = 0,
@@ -74,6 +78,7 @@ def submit_command(
         given = {"cores": cores, "memory": memory, "tile": tile}
         body |= {name: value for name, value in given.items() if value is not None}
         body |= {"on_error": on_error, "restart": restart, "priority": priority}
+        body["align"] = _alignment(align_config, align_parameter or [], is_wanted=align)
         client = _client(server, token)
         # A key of its own: should the answer be lost, sending the request again does no harm.
         answer = client.submit(body, key=secrets.token_hex(16), dry_run=dry_run)
@@ -212,16 +217,42 @@ def _request(inputs: list[str], output: str, config: Path | None, assignments: l
         }
         inputs = inputs or list(file.inputs)
         output = output or file.output
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ParameterError(f"{text!r} is not of the form NAME=VALUE")
-        parameters[name.strip()] = value.strip()
+    parameters |= _split(assignments)
     if not inputs:
         raise ParameterError("no INPUT is given")
     if not output:
         raise ParameterError("no output is given: add -o ROOT")
     return {"inputs": inputs, "output": output, "parameters": parameters}
+
+
+def _alignment(config: Path | None, assignments: list[str], *, is_wanted: bool) -> bool | dict[str, Any]:
+    """Alignment of a request: none, or its parameters; the service judges them."""
+    if config is None and not assignments:
+        return is_wanted
+    from mosaic.alignment.settings import TASKS
+    from mosaic.configfile import read_config
+    from mosaic.errors import ParameterError
+
+    parameters: dict[str, Any] = {}
+    if config is not None:
+        file = read_config(config, TASKS["align"])
+        if file.problems:
+            raise ParameterError("; ".join(file.problems))
+        parameters = dict(file.parameters)
+    return parameters | _split(assignments)
+
+
+def _split(assignments: list[str]) -> dict[str, Any]:
+    """Texts by name of ``NAME=VALUE``."""
+    from mosaic.errors import ParameterError
+
+    parameters: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"{text!r} is not of the form NAME=VALUE")
+        parameters[name.strip()] = value.strip()
+    return parameters
 
 
 def _watch(client: JobsClient, job: str, *, is_shown: bool) -> None:

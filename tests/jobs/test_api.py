@@ -108,7 +108,7 @@ def test_a_job_comes_back_as_it_was_submitted(idle: Served) -> None:
     assert job["state"] == "queued"
     assert (job["owner"], job["cores"], job["memory"], job["priority"]) == ("vera", 1, 512 << 20, -5)
     assert job["output"].endswith(f"/out/vera/{wanted['output']}")
-    assert job["request"] == {**wanted, "restart": False}
+    assert job["request"] == {**wanted, "restart": False, "align": False}
     assert job["progress"]["done"] == 0
     assert job["outcome"] is None
     resolved = idle.service.store.folder_of(job["id"]).read()["resolved"]
@@ -203,6 +203,20 @@ def test_everything_that_is_wrong_is_told_at_once_by_field(idle: Served) -> None
         "memory",
     }
     assert "did you mean" in problems["finale_scale"]
+
+
+def test_an_alignment_is_judged_by_its_own_parameters(idle: Served) -> None:
+    for align in (True, False, {}, {"searchrad": 2, "fitgeometry": "shift", "refcat": "a_flc.fits"}):
+        assert idle.vera.post("/jobs?dry_run=1", request(align=align)).status == 200
+    wrong = {"searchrad": -1, "serchrad": 1, "refcat": "/etc/passwd"}
+    answer = idle.vera.post("/jobs?dry_run=1", request(align=wrong))
+    refused(answer, 422)
+    assert {problem["field"] for problem in answer.json["problems"]} == {f"align.{name}" for name in wrong}
+    for align in ({"updatehdr": True}, {"catfile": "a.txt"}, {"outshifts": "../x"}, "yes", 1, ["a"]):
+        refused(idle.vera.post("/jobs?dry_run=1", request(align=align)), 422, "align")
+    described = {entry["name"] for entry in idle.vera.get("/parameters").json["alignment"]}
+    assert {"searchrad", "refcat", "fitgeometry"} <= described
+    assert not described & {"catfile", "exclusions", "updatehdr"}
 
 
 BAD_BODIES: list[tuple[str, Any, int]] = [

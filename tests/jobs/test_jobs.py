@@ -101,6 +101,16 @@ def assert_every_task_once(folder: JobFolder) -> None:
     assert sum(totals.values()) - (n_attempts - 1) <= sum(counts.values()) <= sum(totals.values())
 
 
+def assert_whole_picture(served: Served, job: dict[str, Any]) -> None:
+    """Assert that the preview shows every pixel of the product, and no other."""
+    picture = Image.open(io.BytesIO(served.vera.get(f"/jobs/{job['id']}/preview.png").body))
+    levels, clear = np.asarray(picture)[..., 0], np.asarray(picture)[..., 1]
+    with fits.open(job["outcome"]["products"][0]) as product:
+        is_covered = np.isfinite(product["SCI"].data)[::-1]
+    assert np.array_equal(clear == 255, is_covered)
+    assert np.ptp(levels[clear == 255]) > 100
+
+
 def freeze_in_the_middle(folder: JobFolder) -> int:
     """Halt the process of a job after its first task, and return its number."""
     wait_until(lambda: any(line.event["kind"] == "task" for line in folder.events()), "first task", 0.005)
@@ -130,13 +140,7 @@ def test_a_job_makes_the_bits_of_a_local_run_and_tells_all_about_it(served: Serv
     assert tiles["done"]["final"] == tiles["layers"]["final"]["tiles"] != []
     assert len(tiles["done"]["median"]) > 5
     layer = tiles["layers"]["final"]
-    picture = Image.open(io.BytesIO(served.vera.get(f"/jobs/{job['id']}/preview.png").body))
-    assert picture.size == (layer["width"], layer["height"])
-    levels, clear = np.asarray(picture)[..., 0], np.asarray(picture)[..., 1]
-    with fits.open(job["outcome"]["products"][0]) as product:
-        is_covered = np.isfinite(product["SCI"].data)[::-1]
-    assert np.array_equal(clear == 255, is_covered)
-    assert np.ptp(levels[clear == 255]) > 100
+    assert_whole_picture(served, job)
     report = served.vera.get(f"/jobs/{job['id']}/report").json
     assert report["ok"]
     assert {step: seconds for step, seconds, _ in report["timings"]}["Final Drizzle"] > 0
@@ -184,6 +188,12 @@ def test_a_cancelled_job_is_continued_by_a_retry_and_repeats_no_task(served: Ser
     assert (job["state"], job["attempts"]) == ("done", 2), job["error"]
     assert_same_product(job, local)
     assert_every_task_once(folder)
+    # What the first attempt finished is on the map and in the picture, too.
+    tiles = served.vera.get(f"/jobs/{identity}/tiles").json
+    for phase, done in tiles["done"].items():
+        assert done == tiles["layers"]["final" if phase == "final" else "separate"]["tiles"], phase
+    assert all(phase["done"] == phase["tasks"] for phase in job["progress"]["phases"])
+    assert_whole_picture(served, job)
 
 
 class Service:

@@ -216,8 +216,10 @@ def test_what_happens_is_seen_as_it_happens_and_after_the_service_was_away(page:
         "granted_bytes": 1 << 30,
         "estimated_s": 10.0,
     }
-    folder.append("plan", **plan, layers={"separate": layer, "final": layer})
-    folder.append("begin", phases=[["median", 4, 0], ["final", 4, 0]], tiles={"median": [], "final": []})
+    folder.append("plan", **plan)
+    layers = {"separate": layer, "final": layer}
+    none: dict[str, list[int]] = {"median": [], "final": []}
+    folder.append("begin", phases=[["median", 4, 0], ["final", 4, 0]], tiles=none, layers=layers)
 
     def tell(phase: str, tile: int) -> None:
         facts = {"seconds": 0.1, "read": 1, "written": 1, "pixels": 1, "rss": 1}

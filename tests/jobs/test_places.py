@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.jobs.places import PATH_PARAMETERS, Places
+from cluster.jobs.places import ALIGN_FILES, ALIGN_NAMES, ALIGN_REFUSED, PATH_PARAMETERS, Places
 from cluster.jobs.run_one import prove_inputs
+from mosaic.alignment.settings import AlignSettings
 from mosaic.errors import ParameterError
 from mosaic.settings import Settings
 
@@ -199,6 +200,26 @@ def test_every_parameter_that_names_a_file_is_known_to_the_places() -> None:
             word in text for word in ("file", "catalog", "image whose")
         ):
             assert name in judged or name == "wcskey", f"{name}: {field.description}"
+
+
+def test_an_alignment_is_confined_too(places: Places, base: Path) -> None:
+    assert places.resolve_alignment(True) is True
+    assert places.resolve_alignment({"refcat": "m51/a_flc.fits", "wcsname": "TWEAK", "sigma": 2.0}) == {
+        "refcat": f"{base}/data/m51/a_flc.fits",
+        "wcsname": "TWEAK",
+        "sigma": 2.0,
+    }
+    for name, bad in (
+        *((name, "/etc/passwd") for name in (*ALIGN_FILES, *ALIGN_NAMES)),
+        *((name, "../x") for name in (*ALIGN_FILES, *ALIGN_NAMES)),
+        *((name, "m51/list.txt") for name in ALIGN_REFUSED),
+    ):
+        with pytest.raises(ParameterError, match=f"^{name}: "):
+            places.resolve_alignment({name: bad})
+    judged = {*ALIGN_FILES, *ALIGN_NAMES, *ALIGN_REFUSED}
+    texts = {name for name, field in AlignSettings.model_fields.items() if field.annotation is str}
+    only_words = {"author", "descrip", "catalog", *(name for name in texts if name.endswith("col"))}
+    assert texts - only_words == judged
 
 
 def test_lists_tables_and_links_are_followed_before_anything_is_read(places: Places, base: Path) -> None:

@@ -216,6 +216,7 @@ class JobView {
     list(this.facts, [
       ["Output", job.output],
       ["Inputs", summary(job.request.inputs)],
+      ["Alignment", alignment(job.request.align)],
       ["Parameters", changed.join(", ") || "all as by default"],
       ["Owner", job.owner],
       ["Priority", String(job.priority)],
@@ -318,6 +319,12 @@ function list(element, rows) {
   if (element.dataset.shown === text) return;
   element.dataset.shown = text;
   element.replaceChildren(...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+function alignment(choice) {
+  if (!choice) return "none";
+  const changed = Object.entries(choice instanceof Object ? choice : {});
+  return changed.map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(", ") || "with the defaults";
 }
 
 function summary(inputs) {

@@ -31,7 +31,8 @@ class SubmitForm {
     const [document, job] = await Promise.all([get("/parameters"), like ? get(`/jobs/${like}`) : null]);
     if (!this.isOpen) return;
     const { service } = this;
-    this.sections = document.sections.map((section) => this.section(section));
+    this.sections = document.sections.map((section) => this.section(section, ""));
+    this.sections.push(this.section({ title: "ALIGNMENT", parameters: document.alignment }, "align."));
     const find = h("input", { type: "search", id: "find", oninput: () => this.filter(find.value) });
     this.none = h("p", { className: "empty", hidden: true }, "No parameter is called so.");
     this.verdict = h("p", { role: "status", className: "verdict" });
@@ -57,6 +58,7 @@ class SubmitForm {
         this.basic("tile", "Tile", h("input", { type: "number", min: 16, max: 65536, placeholder: "1024" }), "Side, pixels; changes no result."),
         this.basic("on_error", "At a bad exposure", h("select", {}, h("option", { value: "stop" }, "stop"), h("option", { value: "skip" }, "set it aside and go on")), ""),
         this.basic("priority", "Priority", h("input", { type: "number", min: -100, max: service.role === "operator" ? 100 : 0, placeholder: "0" }), "Higher goes first."),
+        this.basic("align", "Align first", h("input", { type: "checkbox" }), "Find the offsets between the exposures; parameters at the end."),
         this.basic("restart", "Start over", h("input", { type: "checkbox" }), "Discard what an earlier run left under this output."),
       ),
       h("h2", {}, "Parameters"),
@@ -75,17 +77,17 @@ class SubmitForm {
     return this.field({ name, label, input, hint, read: () => readBasic(name, input), write: (value) => writeBasic(name, input, value) });
   }
 
-  section({ title, parameters }) {
+  section({ title, parameters }, prefix) {
     const count = h("span", { className: "aside" });
-    const entries = parameters.map((entry) => ({ name: entry.name, element: this.parameter(entry), text: `${entry.name} ${entry.description}`.toLowerCase() }));
+    const entries = parameters.map((entry) => ({ name: prefix + entry.name, element: this.parameter(entry, prefix), text: `${entry.name} ${entry.description}`.toLowerCase() }));
     const element = h("details", {}, h("summary", {}, sentence(title), " ", count), h("div", { className: "grid" }, entries.map((entry) => entry.element)));
     return { element, entries, count };
   }
 
-  parameter(entry) {
+  parameter(entry, prefix) {
     const input = inputOf(entry);
     return this.field({
-      name: entry.name,
+      name: prefix + entry.name,
       label: h("code", {}, entry.name),
       input,
       hint: entry.description,
@@ -110,18 +112,27 @@ class SubmitForm {
   }
 
   fill(request) {
-    for (const [name, value] of Object.entries({ ...request, ...request.parameters })) this.fields.get(name)?.write(value);
+    const { align, parameters, ...rest } = request;
+    const values = { ...rest, ...parameters, align: align !== false };
+    if (align instanceof Object) for (const [name, value] of Object.entries(align)) values[`align.${name}`] = value;
+    for (const [name, value] of Object.entries(values)) this.fields.get(name)?.write(value);
     const output = this.fields.get("output");
     output.input.focus();
   }
 
   request() {
-    const request = { parameters: {} };
+    const request = { inputs: [], output: "", parameters: {} };
+    const align = {};
     for (const [name, field] of this.fields) {
       const value = field.read();
-      if (value !== undefined) (field.isParameter ? request.parameters : request)[name] = value;
+      if (value === undefined) continue;
+      if (!field.isParameter) request[name] = value;
+      else if (name.startsWith("align.")) align[name.slice(6)] = value;
+      else request.parameters[name] = value;
     }
-    return { inputs: [], output: "", ...request };
+    // Parameters of the alignment ask for it, as they do on the command line.
+    if (Object.keys(align).length > 0) request.align = align;
+    return request;
   }
 
   count() {
@@ -184,7 +195,8 @@ class SubmitForm {
     const left = [];
     const texts = new Map();
     for (const problem of problems) {
-      const name = problem.field.replace(/^parameters\./, "").split(".")[0];
+      const whole = problem.field.replace(/^parameters\./, "");
+      const name = this.fields.has(whole) ? whole : whole.split(".")[0];
       if (this.fields.has(name)) texts.set(name, [...(texts.get(name) ?? []), problem.message]);
       else left.push(problem.message);
     }
@@ -275,7 +287,7 @@ function writeParameter(entry, input, value) {
 }
 
 function readBasic(name, input) {
-  if (name === "restart") return input.checked ? true : undefined;
+  if (input.type === "checkbox") return input.checked ? true : undefined;
   const text = input.value.trim();
   if (name === "inputs") return text.split("\n").map((line) => line.trim()).filter(Boolean);
   if (text === "") return undefined;
@@ -285,6 +297,6 @@ function readBasic(name, input) {
 
 function writeBasic(name, input, value) {
   if (value === null || value === undefined) return;
-  if (name === "restart") input.checked = value;
+  if (input.type === "checkbox") input.checked = value;
   else input.value = name === "inputs" ? value.join("\n") : String(value);
 }
