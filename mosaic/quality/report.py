@@ -8,15 +8,17 @@ what they judge.
 from __future__ import annotations
 
 import json
+import re
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mosaic.errors import MosaicError, OutputError
 from mosaic.exposure.cache import ROW_CACHE
-from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.job import Job, forget_job_state, tile_tasks
 from mosaic.graph.plan import Plan
 from mosaic.products.partial import write_whole
 from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
@@ -27,14 +29,16 @@ from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
 from mosaic.quality.noise import correlation_ratio
-from mosaic.quality.pictures import Picture, make_pictures
+from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
 from mosaic.quality.survey import Survey
 from mosaic.quality.weight_checks import BOX_TO_FWHM2, check_sampling, check_stars, check_weights
+from mosaic.quality.zoom import remove_zoom, write_zoom
 
 _CACHE_BYTES = 64 << 20
+_PRODUCT = re.compile(r"_(drz|drc|drw)(_(sci|wht|ctx))?\.fits$")
 _WELL_SAMPLED_PX = 1.8
 _FAULTS = (
     MosaicError, ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
@@ -184,8 +188,17 @@ def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
     ]
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write report.html and report.json into a folder.
+def write_report(report: Report, folder: Path, *, zoom: str = "") -> tuple[Path, Path]:
+    """Write report.html and report.json into a folder, with the preview and a thumbnail beside them.
+
+    Parameters
+    ----------
+    report : Report
+        What was found.
+    folder : Path
+        Where to; made if absent.
+    zoom : str, optional
+        Address of the zoomable mosaic. Without one, what an earlier report left of it is removed.
 
     Raises
     ------
@@ -196,7 +209,13 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
-    page = render(report.title, report.facts, report.checks, report.pictures, report.charts)
+    if not zoom:
+        remove_zoom(folder)
+    for picture in report.pictures:
+        if picture.name == "science":
+            write_whole(folder / "preview.jpg", picture.data)
+            write_whole(folder / "thumbnail.png", thumbnail(picture))
+    page = render(report.title, report.facts, report.checks, report.pictures, report.charts, zoom=zoom)
     return (
         write_whole(folder / "report.html", page.encode()),
         write_whole(folder / "report.json", report.as_json().encode()),
@@ -221,30 +240,66 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
     return report, ""
 
 
-def report_folder(root: str, *, full: bool = True) -> tuple[Report, Path]:
+def report_folder(
+    root: str, *, full: bool = True, zoom: bool = True, colours: Sequence[str] = ()
+) -> tuple[Report, Path]:
     """Make the report of a finished job from its folder.
 
     Parameters
     ----------
     root : str
-        Root of the product names, or the job folder itself.
+        Root of the product names, the product, or the job folder itself.
     full : bool, optional
         Whether to look at every tile and exposure.
+    zoom : bool, optional
+        Whether to write the zoomable page as well.
+    colours : sequence of str, optional
+        Two more jobs in the same frame, which are green and blue of a colour picture.
 
     Raises
     ------
     OutputError
         When there is no finished job of that name.
+    ParameterError
+        When the frames of a colour picture differ.
     """
-    folder = Path(root)
-    if not (folder / "plan.json").exists():
-        folder = Path(f"{root}.mosaic")
-    if not (folder / "plan.json").exists():
-        raise OutputError(
-            f"no job folder {folder}; give the root of a run that kept it, as in 'mosaic drizzle -o'"
-        )
     forget_job_state()
-    job = Job(folder, Plan.read(folder))
-    report = make_report(job, folder.name.removesuffix(".mosaic"), full=full)
-    page, _record = write_report(report, folder / "report")
+    job = find_job(root)
+    title = job.folder.name.removesuffix(".mosaic")
+    report = make_report(job, title, full=full)
+    if colours:
+        jobs = [job, *(find_job(name) for name in colours)]
+        picture = colour_picture(jobs, [j.folder.name.removesuffix(".mosaic") for j in jobs])
+        report = replace(report, pictures=(picture, *report.pictures))
+    folder = job.folder / "report"
+    address = ""
+    if zoom and job.plan.settings.driz_combine:
+        address = write_zoom(Survey(job, full=full), folder, title).name
+    page, _record = write_report(report, folder, zoom=address)
     return report, page
+
+
+def find_job(name: str) -> Job:
+    """The finished job of a root name, of a product, or of a job folder.
+
+    Raises
+    ------
+    OutputError
+        When there is none.
+    """
+    stem = _PRODUCT.sub("", name)
+    for folder in (Path(name), Path(f"{name}.mosaic"), Path(f"{stem}.mosaic")):
+        if (folder / "plan.json").exists():
+            break
+    else:
+        raise OutputError(f"no job folder {stem}.mosaic; give the root of a run that kept it")
+    job = Job(folder, Plan.read(folder))
+    settings = job.plan.settings
+    tasks = {
+        "median": tile_tasks(job.plan.separate.chips_of_tile) if settings.median else [],
+        "cosmic_rays": list(job.chip_index) if settings.driz_cr else [],
+        "final": tile_tasks(job.plan.final.chips_of_tile) if settings.driz_combine else [],
+    }
+    for phase, names in tasks.items():
+        job.ledger.require(phase, names)
+    return job
