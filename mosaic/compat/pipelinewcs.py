@@ -17,15 +17,15 @@ from typing import Any, Final
 
 from astropy.io import fits
 
-from mosaic.align.run import align
-from mosaic.align.settings import load_align_settings
+from mosaic.alignment.run import align
+from mosaic.alignment.settings import load_align_settings
 from mosaic.compat.astrodrizzle import AstroDrizzle
 from mosaic.compat.headerlet import apply_headerlet_as_primary, write_headerlet
 from mosaic.compat.pipelinefiles import PipelineInput, edit_headers
 from mosaic.errors import ExposureError, MosaicError, OutputError, ParameterError
 from mosaic.headers.keywords import describe_wcsname
 from mosaic.headers.update_wcs import REFERENCES, copy_with_new_wcs
-from mosaic.quality.alignment import ExposureCheck, check_exposure, common_region
+from mosaic.quality.verification import ExposureCheck, check_exposure, common_region
 
 _VERIFICATION: Final = MappingProxyType(
     {

@@ -295,7 +295,7 @@ def _drizzle_set(
         **_parameters(work, log, files, switches),
     )
     inputs = {path.name for path in files}
-    return [path for path in result.products if path.name not in inputs]
+    return [path for path in result.files if path.name not in inputs]
 
 
 def _mark_complete(hdul: fits.HDUList) -> None:

@@ -176,3 +176,5 @@ class Exposure:
     """File of the flags as it is named beside the input; empty when they are in the same file."""
     is_imset: bool = False
     """Whether its file holds other exposures besides."""
+    wcs_solution: str = ""
+    """Name of the WCS that an alignment found for its chips; empty: their WCS is that of the file."""

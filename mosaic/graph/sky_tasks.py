@@ -80,8 +80,7 @@ def read_sky_pixels(job: Job, index: int, y0: int, y1: int) -> tuple[FloatArray,
         flags = job.flags(index, band, good_bits, for_sky=True)
         sci = read_science(chip, band)
         blank_masked(sci, *flags, static, user, target)
-        is_absent = np.isnan(sci)
-        if spoils is not None and is_absent.any():
+        if spoils is not None and (is_absent := np.isnan(sci)).any():
             used = np.empty_like(sci)
             blank_masked(np.zeros_like(sci), *flags, static, user, used)
             spoils[band.y0 - y0 : band.y1 - y0] = is_absent & (used == 0.0)

@@ -16,16 +16,15 @@ from mosaic.graph.tasks import total_exptime
 from mosaic.headers.product import (
     BlotFacts,
     ChipFacts,
-    HeaderSource,
     ProductFacts,
     build_blot_header,
     build_median_header,
     build_product_headers,
     build_single_headers,
-    extension_places,
     mask_header,
 )
 from mosaic.headers.rulesets import RuleSet, RulesFile, choose_rules
+from mosaic.headers.sources import HeaderSource, extension_places
 from mosaic.products.compressed import write_compressed_image
 from mosaic.products.fits import Plane, write_image, write_products
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
@@ -157,6 +156,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             job.sky[chip.name].recorded,
             chip.extver if chip.extver != chip.file_extver else None,
             job.plan.settings.wcskey,
+            chip.wcs if exposure.wcs_solution else None,
         )
         for chip in exposure.chips
     }

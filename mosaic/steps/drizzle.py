@@ -63,6 +63,12 @@ class TileSum:
             np.zeros(shape, dtype=np.float64) if with_variance else _NO_PLANE,
         )
 
+    def clear(self, initial: float) -> None:
+        """Forget what was deposited: the same memory serves for the next image."""
+        self.total.fill(initial)
+        self.weight.fill(0.0)
+        self.variance.fill(0.0)
+
     def finish(self, image_out: FloatArray, weight_out: FloatArray) -> None:
         """Write the weighted mean and the weight, both float32.
 

@@ -97,7 +97,7 @@ def test_thresholds_of_the_median_are_converted_again_for_every_exposure(
     exposures = [SimpleNamespace(chips=(chip,)) for chip in chips]
     for is_peer, wanted in ((True, expected), (False, 2.0)):
         settings = Settings(combine_type="median", combine_hthresh=2.0, peer_compat=is_peer)
-        plan = cast("Plan", SimpleNamespace(settings=settings, exposures=exposures))
+        plan = cast("Plan", SimpleNamespace(settings=settings, exposures=exposures, incarnation=""))
         assert Job(Path(), plan).combine_params.hthresh == pytest.approx(wanted)
         assert Job(Path(), plan).combine_params.lthresh is None
 
@@ -111,7 +111,9 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
     sky = {name: SkyLevel(value, value, value) for name, value in zip("abc", (3.0, 4.0, 30.0), strict=True)}
     for is_peer, expected in ((True, 2.8), (False, 2.1)):
         plan = SimpleNamespace(
-            settings=Settings(peer_compat=is_peer), exposures=[SimpleNamespace(chips=chips)]
+            settings=Settings(peer_compat=is_peer),
+            exposures=[SimpleNamespace(chips=chips)],
+            incarnation="",
         )
         job = Job(Path(), cast("Plan", plan))
         job.__dict__ |= {"sky": sky, "mean_weights": [1.0]}
@@ -120,7 +122,7 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
 
 def test_blots_go_through_a_table_with_peer_compat_whatever_the_drizzle_does() -> None:
     for stepsize, is_peer, expected in ((0, False, False), (0, True, True), (10, False, True)):
-        plan = SimpleNamespace(settings=Settings(stepsize=stepsize, peer_compat=is_peer))
+        plan = SimpleNamespace(settings=Settings(stepsize=stepsize, peer_compat=is_peer), incarnation="")
         assert Job(Path(), cast("Plan", plan)).blots_like_peer is expected
 
 

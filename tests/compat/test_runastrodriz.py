@@ -36,7 +36,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         suffix = "drc" if inputs[0].endswith("_flc.fits") else "drz"
         product = Path(f"{parameters['output']}_{suffix}.fits")
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((2, 2)), name="SCI")]).writeto(product)
-        return type("Made", (), {"products": (product, *map(Path, inputs))})()
+        made = (product, *map(Path, inputs))
+        return type("Made", (), {"products": made, "files": made})()
 
     monkeypatch.setattr(runastrodriz, "AstroDrizzle", fake)
     monkeypatch.setattr(runastrodriz, "verify", lambda *_: [])

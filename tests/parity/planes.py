@@ -271,7 +271,7 @@ def _cosmic_rays(c: Context) -> Iterator[Row]:
         return
     flagged = [int(np.count_nonzero(b == 0)) for _, b in c.masks.values()]
     if c.kind == "D":
-        # Our noise is the smaller one: what the reference flags, ours must flag too.
+        # The median differs for the better: what the reference flags, ours must flag too.
         missed = [int(np.count_nonzero((a == 1) & (b == 0))) for a, b in c.masks.values()]
         more = sum(int(np.count_nonzero((a == 0) & (b == 1))) for a, b in c.masks.values())
         shares = [n / a.size for n, (a, _) in zip(missed, c.masks.values(), strict=True)]

@@ -21,7 +21,7 @@ PIXELS_OF_A_CR = 25
 """Output pixels that one decision about a cosmic ray may change."""
 MAP_PX = 1e-9
 """How far apart the two WCS libraries may place a pixel, before the rounding of the reference."""
-NOISE_REASON = "D-9: the reference counts the sky twice in its noise and flags less"
+NOISE_REASON = "D-9, D-30: with the noise in electrons and the mended minmed other cosmic rays are found"
 
 MINIMUM_REASON = "D-30: the reference takes the value beside a masked pixel for the minimum of minmed"
 
