@@ -66,7 +66,7 @@ scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pre
 	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
 
 integration: $(STAMP) ## Kill processes, fill disks, lose writes; figures for docs/reliability.md (ARGS=kills narrows it).
-	$(BIN)/python -m tests.integration $(ARGS)
+	$(BIN)/python -m tests.integration --page docs/reliability.md $(ARGS)
 
 docs: $(DOCS_STAMP) ## Build the documentation into build/docs/site (ARGS=--no-notebooks is quicker).
 	$(BIN)/python docs/make_site.py $(ARGS)
