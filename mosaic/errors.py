@@ -63,6 +63,10 @@ class PixelError(ExposureError):
     """Raised when no pixel of an exposure can be used."""
 
 
+class AlignmentError(ExposureError):
+    """Raised when an exposure cannot be brought into line with the others or with a catalogue."""
+
+
 class InstrumentError(ExposureError):
     """Raised when an exposure comes from an instrument that is not supported."""
 

@@ -51,14 +51,15 @@ class Inputs:
         """Product name of the association table, when that was the input."""
         return self.expanded.product
 
-    def without(self, error: ExposureError) -> Inputs | None:
-        """Inputs as if one exposure had never been listed; None when it is not one of them."""
+    def without(self, *errors: ExposureError) -> Inputs | None:
+        """Inputs as if some exposures had never been listed; None when they are not among them."""
+        names = {error.exposure for error in errors}
         # One exposure of several in a file takes the file with it.
-        held = {e.path for e in self.catalogue.exposures if e.rootname == error.exposure}
+        held = {e.path for e in self.catalogue.exposures if e.rootname in names}
         files = tuple(file for file in self.expanded.files if file.path not in held)
         if len(files) == len(self.expanded.files):
             return None
-        return self.reader.read(replace(self.expanded, files=files), (*self.catalogue.rejected, error))
+        return self.reader.read(replace(self.expanded, files=files), (*self.catalogue.rejected, *errors))
 
     def write_empty_product(self) -> Place | None:
         """Write the product without pixels of a run that no exposure is left to; None when there is none."""
@@ -136,6 +137,11 @@ class InputReader:
         return Inputs(catalogue, settings, self, expanded)
 
     @property
+    def job_folder(self) -> Path:
+        """Folder of the job, in which the copies of inputs are."""
+        return self.staging_dir.parent
+
+    @property
     def _wants_new_wcs(self) -> bool:
         return self.settings.updatewcs and self.settings.coeffs and not self.settings.wcskey
 
@@ -203,5 +209,5 @@ def _staging_folder(expanded: ExpandedInputs, output: str) -> Path:
     folder = names.place(f"{names.rootname}.mosaic")
     if isinstance(folder, RemotePlace):
         digest = hashlib.sha256(folder.url.encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"mosaic-copies-{os.getuid()}" / digest
+        return Path(tempfile.gettempdir()) / f"mosaic-copies-{os.getuid()}" / digest / "inputs"
     return folder / "inputs"

@@ -13,8 +13,11 @@ from mosaic.cli import (
     drizzle,
     edits,
     headerlet,
+    jobs,
     parameters,
+    report,
     runastrodriz,
+    serve,
     simulate,
     tools,
     tweakback,
@@ -33,6 +36,7 @@ app = typer.Typer(
 app.command("drizzle")(drizzle.drizzle_command)
 app.command("plan")(drizzle.plan_command)
 app.command("parameters")(parameters.parameters_command)
+app.command("report")(report.report_command)
 app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("align")(align.align_command)
 app.command("simulate")(simulate.simulate_command)
@@ -48,6 +52,14 @@ app.command("photeq")(edits.photeq_command)
 app.command("updatenpol")(edits.updatenpol_command)
 app.command("trails")(edits.trails_command)
 app.command("warmup")(warmup.warmup_command)
+app.command("serve")(serve.serve_command)
+app.command("submit")(jobs.submit_command)
+app.command("status")(jobs.status_command)
+app.command("jobs")(jobs.jobs_command)
+app.command("logs")(jobs.logs_command)
+app.command("cancel")(jobs.cancel_command)
+app.command("retry")(jobs.retry_command)
+app.add_typer(serve.token_app)
 app.add_typer(wcs.app)
 app.add_typer(headerlet.app)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -15,6 +15,7 @@ from mosaic.cli.failure import one_line_errors
 from mosaic.errors import MosaicError, ParameterError
 
 if TYPE_CHECKING:
+    from mosaic.alignment.settings import AlignParameters
     from mosaic.options import RunOptions
     from mosaic.settings import Settings
 
@@ -72,6 +73,19 @@ OnError: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="stop|skip", help="Stop at a bad exposure, or set it aside; default: stop."),
 ]
+Align: TypeAlias = Annotated[
+    bool, typer.Option("--align", help="Align the exposures first; the inputs stay as they are.")
+]
+AlignAssignments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a", "--align-parameter", metavar="NAME=VALUE", help="Set a parameter of the alignment (TweakReg's)."
+    ),
+]
+AlignConfig: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--align-config", metavar="FILE", help="Its parameter file: TOML or TweakReg .cfg."),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and product names only.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
@@ -88,6 +102,8 @@ class Request:
     """Parameters."""
     options: RunOptions
     """Resources and manners."""
+    align: AlignParameters | None = None
+    """Alignment before drizzling."""
 
 
 def parse_request(
@@ -134,6 +150,23 @@ def parse_request(
     return Request(tuple(inputs), output, settings, resolved)
 
 
+def parse_alignment(
+    config: Path | None, assignments: Sequence[str], *, is_wanted: bool
+) -> AlignParameters | None:
+    """Parameters of the alignment; None when none is wanted.
+
+    Raises
+    ------
+    ParameterError
+        When something is unknown or impossible.
+    """
+    if not (is_wanted or config or assignments):
+        return None
+    from mosaic.alignment.settings import load_align_settings, resolve_align
+
+    return resolve_align(load_align_settings(config, assignments))
+
+
 def drizzle_command(
     inputs: Inputs = None,
     output: Output = "",
@@ -146,13 +179,20 @@ def drizzle_command(
     cluster: ClusterEntries = None,
     restart: Restart = False,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     on_interrupt: OnInterrupt = "cancel",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Combine exposures into a mosaic; an interrupted run is continued.
 
+    With --align (or -a) exposures are aligned first, as 'mosaic align' does it but without a change to the
+    inputs; the solution is in align in the job folder.
+
     Example: mosaic drizzle 'data/*_flc.fits' -o m51 -p final_scale=0.04 -p build=true --memory 4GiB
+    Example: mosaic drizzle 'data/*_flc.fits' -o m51 --align -a threshold=20 -a refcat=gaia.ecsv
     """
     with one_line_errors(debug=debug):
         request = parse_request(
@@ -170,7 +210,8 @@ def drizzle_command(
         )
         if on_interrupt not in {"cancel", "detach"}:
             raise ParameterError(f"--on-interrupt {on_interrupt}: it must be cancel or detach")
-        _run(request, quiet=quiet, detaches=on_interrupt == "detach")
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
+        _run(replace(request, align=aligning), quiet=quiet, detaches=on_interrupt == "detach")
 
 
 def plan_command(
@@ -184,6 +225,9 @@ def plan_command(
     scheduler: Scheduler = None,
     cluster: ClusterEntries = None,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     debug: Debug = False,
 ) -> None:
     """Say what `mosaic drizzle` would do with the same arguments: frame, tiles, memory, disk. Runs nothing.
@@ -203,11 +247,16 @@ def plan_command(
             cluster=tuple(cluster) if cluster else None,
             on_error=on_error,
         )
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
         from mosaic import pipeline
         from mosaic.summary import format_rows
 
         report = pipeline.plan(
-            request.inputs, request.output, options=request.options, settings=request.settings
+            request.inputs,
+            request.output,
+            options=request.options,
+            settings=request.settings,
+            align=aligning,
         )
         typer.echo(format_rows(report.as_rows()))
 
@@ -239,6 +288,7 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
                     options=request.options,
                     observer=progress,
                     settings=request.settings,
+                    align=request.align,
                     cancel=token,
                 )
         except RunCancelledError as error:

@@ -28,13 +28,13 @@ from mosaic.places import Place, list_names, remove, size_of
 
 
 def empty_folder(folder: Place) -> None:
-    """Remove everything in the job folder but its lock and the copies of inputs; the plan goes first.
+    """Remove everything in the job folder but its lock and what the plan was made from; the plan goes first.
 
     Without the plan nothing else counts, should the rest stay because this process is killed.
     """
     names = list_names(folder)
     for name in sorted(names, key=lambda name: name != PLAN_NAME):
-        if name not in {"lock", "inputs"}:
+        if name not in {"lock", "inputs", "align"}:
             remove(folder / name)
 
 
@@ -107,16 +107,13 @@ def _arrays(job: Job) -> Iterator[ArrayDocument]:
         yield from _intermediate_arrays(job)
 
 
-def _unit(plan: Plan) -> str:
-    return "electron" if plan.settings.final_units == "counts" else "electron/s"
-
-
 def _mosaic_attributes(plan: Plan) -> dict[str, Any]:
     return {"mosaic_version": plan.version, "plan": plan.digest, "wcs": plan.final.grid.to_header_cards()}
 
 
 def _mosaic_arrays(job: Job) -> Iterator[ArrayDocument]:
-    plan, unit = job.plan, _unit(job.plan)
+    plan = job.plan
+    unit = job.product_unit.unit(plan.settings.final_units)
     shape, tile = plan.final.grid.shape_yx, plan.final.tile
     planes = {"sci": unit, "wht": "s"} | ({"var": f"({unit})2"} if plan.settings.final_err else {})
     for name, plane_unit in planes.items():

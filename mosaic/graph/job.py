@@ -22,7 +22,7 @@ from mosaic.exposure.reader import is_lit, read_dq
 from mosaic.exposure.scratch import SCRATCH
 from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
-from mosaic.geometry.outline import bounding_cap, chip_outline
+from mosaic.geometry.outline import OutlineIndex, chip_outline
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.kept import BoundedCache
@@ -149,9 +149,9 @@ class Job:
         return [chip_outline(chip.wcs, peer=self.plan.settings.peer_compat) for chip in self.plan.chips]
 
     @cached_property
-    def outline_caps(self) -> DoubleArray:
-        """Circle around every outline, shape (n, 4): centre as a unit vector, radius in radians."""
-        return np.array([(*centre, radius) for centre, radius in map(bounding_cap, self.outlines)])
+    def outline_index(self) -> OutlineIndex:
+        """Finds the outlines near one."""
+        return OutlineIndex(self.outlines)
 
     @cached_property
     def mean_weights(self) -> list[float]:
@@ -258,6 +258,7 @@ class Job:
             s.combine_maskpt,
             s.median_newmasks,
             0.0 if s.peer_compat else COMPLETE_WEIGHT,
+            s.peer_compat,
         )
 
     def _threshold(self, value: float | None) -> float | None:

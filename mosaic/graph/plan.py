@@ -31,7 +31,7 @@ from mosaic.types import ShapeYX, Window
 PLAN_NAME = "plan.json"
 """The plan in its job folder."""
 
-FORMAT = 3
+FORMAT = 5
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
 
 BLOT_MARGIN = 2.0 + max(interpolator_halo(name) for name in INTERPOLATORS)

@@ -139,17 +139,17 @@ def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
 
 
 def drizzle_single(
-    job: Job, chips: list[int], target: Window, limits: TaskLimits, *, weights_only: bool
-) -> TileSum:
-    """Drizzle one exposure alone onto a rectangle of the separate frame."""
+    job: Job, chips: list[int], single: TileSum, limits: TaskLimits, *, weights_only: bool
+) -> None:
+    """Drizzle one exposure alone onto a rectangle of the separate frame, after clearing it."""
     frame = job.separate
-    single = TileSum.empty(target, 0.0)
+    target = single.window
+    single.clear(0.0)
     for index in chips:
         model = job.model(frame, index)
         for band in input_bands(job, frame, index, target, limits):
             drops = separate_drops(job, index, band, weights_only=weights_only)
             deposit(drops, model, frame.drop, job.scale_ratio(frame, index), single)
-    return single
 
 
 def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: TaskLimits) -> Iterator[Window]:
@@ -192,15 +192,14 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
             outcome.facts[str(exposure)] = [sums.total, sums.count]
         return outcome
     rows = max(1, limits.strip_bytes // (40 * layer.tile))
-    for exposure, chips in grouped.items():
-        parts = [
-            sum_weights(
-                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32),
-                job.weight_unit(exposure),
-            )
-            for strip in _strips(job, target, rows)
-        ]
-        outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
+    parts: dict[int, list[WeightSum]] = {exposure: [] for exposure in grouped}
+    for strip in _strips(job, target, rows):
+        single = TileSum.empty(strip, 0.0)
+        for exposure, chips in grouped.items():
+            drizzle_single(job, chips, single, limits, weights_only=True)
+            parts[exposure].append(sum_weights(single.weight.astype(np.float32), job.weight_unit(exposure)))
+    for exposure, own in parts.items():
+        outcome.facts[str(exposure)] = [sum(p.total for p in own), sum(p.count for p in own)]
     return outcome
 
 
@@ -225,7 +224,9 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
-        combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
+        combined = combine_stack(
+            *stack, facts, job.combine_params, len(job.plan.exposures), is_first_column=grown.x0 == 0
+        )
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
     job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
@@ -251,8 +252,9 @@ def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: T
     fill = job.plan.settings.driz_sep_fillval
     images = np.empty((len(exposures), *grown.shape_yx), dtype=np.float32)
     weights = np.empty_like(images)
+    single = TileSum.empty(grown, 0.0)
     for k, chips in enumerate(exposures):
-        single = drizzle_single(job, chips, grown, limits, weights_only=False)
+        drizzle_single(job, chips, single, limits, weights_only=False)
         single.finish(images[k], weights[k])
         if fill is not None:
             images[k][weights[k] == 0.0] = fill
@@ -301,7 +303,14 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     s = job.plan.settings
-    params = CosmicRayParams(s.driz_cr_snr, s.driz_cr_scale, s.driz_cr_grow, s.driz_cr_ctegrow, s.peer_compat)
+    params = CosmicRayParams(
+        s.driz_cr_snr,
+        s.driz_cr_scale,
+        s.driz_cr_grow,
+        s.driz_cr_ctegrow,
+        s.peer_compat,
+        s.driz_cr_core,
+    )
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
@@ -319,7 +328,6 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
                 chip=chip,
                 band_y0=grown.y0,
                 background=job.sky[chip.name].background,
-                level=level,
                 params=params,
             )[rows]
             crc = write_mask_rows(job.store, f"cosmic_rays/{task}", band.y0, flags)
@@ -404,6 +412,8 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     sci = np.empty(target.shape_yx, dtype=np.float32)
     wht = np.empty_like(sci)
     tile_sum.finish(sci, wht)
+    if settings.peer_compat:
+        sci[np.isinf(sci)] = np.nan
     uncovered = tile_sum.weight == 0.0
     if settings.final_fillval is not None:
         sci[uncovered] = settings.final_fillval
