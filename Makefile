@@ -72,7 +72,7 @@ cosmic-rays: $(STAMP) $(PARITY_STAMP) ## Compare the rejection of cosmic rays wi
 	$(BIN)/python -m tests.cosmic_rays --oracle-python $(PARITY_VENV)/bin/python $(ARGS)
 
 integration: $(STAMP) ## Kill processes, fill disks, lose writes; figures for docs/reliability.md (ARGS=kills narrows it).
-	$(BIN)/python -m tests.integration $(ARGS)
+	$(BIN)/python -m tests.integration --page docs/reliability.md $(ARGS)
 
 docs: $(DOCS_STAMP) ## Build the documentation into build/docs/site (ARGS=--no-notebooks is quicker).
 	$(BIN)/python docs/make_site.py $(ARGS)

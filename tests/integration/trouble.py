@@ -20,7 +20,7 @@ _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 def _last(stage: Stage) -> str:
     """Last line that the last driver wrote."""
-    return stage.drivers[-1].tail(1)
+    return stage.drivers[-1].tail(1).removeprefix("mosaic: ").replace(f"{stage.folder}/", "")
 
 
 def lossy_store(
@@ -78,7 +78,7 @@ def full_disk(folder: Path, inputs: Sequence[str], expected: Mapping[str, str]) 
         compare(digests(place_of(str(disk))), expected)
     finally:
         subprocess.run(["umount", str(disk)], check=False)
-    return {"message": _without(message, folder)}
+    return {"message": message}
 
 
 def _fill(path: Path) -> None:
@@ -118,7 +118,7 @@ def over_memory(folder: Path, inputs: Sequence[str], expected: Mapping[str, str]
         message = _last(stage)
         assert code == 1, (code, message)
         assert not list((folder / "always").glob("*.fits"))
-    return {"message": _without(message, folder)}
+    return {"message": message}
 
 
 def no_scheduler(folder: Path, inputs: Sequence[str], expected: Mapping[str, str]) -> dict[str, Any]:
@@ -175,10 +175,6 @@ def skewed_clocks(folder: Path, inputs: Sequence[str], expected: Mapping[str, st
         assert driver.wait(LIMIT_S) == 0, driver.tail()
     compare(digests(place_of(str(folder))), expected)
     return {"workers": list(offsets), "scheduler": "+40d", "driver": "-9h"}
-
-
-def _without(message: str, folder: Path) -> str:
-    return message.replace(f"{folder}/", "")
 
 
 def clear(folder: Path) -> Path:
