@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,8 +21,9 @@ from workers.memory import MEMORY_CONFIG, usable_memory
 from workers.plugin import MosaicWorker
 
 CONNECT_TIMEOUT_S: Final = 30
-"""How long an address may take to answer."""
+"""How long an address may take to answer, and then to have a worker."""
 _PAUSE_S: Final = 0.2
+_SAY_AFTER_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,15 @@ class Workers:
         What is wanted.
     cluster : Cluster or str
         What was started, or the address of a scheduler that runs already.
+    say : callable, optional
+        Told of what is waited for. Without it nobody knows, so that the wait is shorter.
     """
 
-    def __init__(self, spec: ClusterSpec, cluster: Cluster | str) -> None:
+    def __init__(
+        self, spec: ClusterSpec, cluster: Cluster | str, say: Callable[[str], None] | None = None
+    ) -> None:
         self.spec = spec
+        self._say = say
         self._cluster = cluster
         self.client: Client = self._connect(CONNECT_TIMEOUT_S)
         self.n_threads = spec.worker_cores
@@ -123,15 +129,23 @@ class Workers:
         ClusterError
             When none comes.
         """
-        deadline = time.monotonic() + wait_s
+        start = time.monotonic()
+        was_said = self._say is None
         while not self.client.nthreads():
-            if time.monotonic() > deadline:
-                address = self.client.scheduler.address
-                start = f": start some with 'dask worker {address} --preload workers.preload'"
+            waited = time.monotonic() - start
+            address = self.client.scheduler.address
+            remedy = "look into the logs of the jobs"
+            if self.spec.backend == "address":
+                remedy = f"start some with 'dask worker {address} --preload workers.preload'"
+            if waited > wait_s:
                 raise ClusterError(
-                    f"the scheduler at {address} has no workers after {wait_s:.0f} s"
-                    f"{start if self.spec.backend == 'address' else ': look into the logs of the jobs'}"
+                    f"the scheduler at {address} has no workers after {wait_s:.0f} s: {remedy}"
                 )
+            if waited > _SAY_AFTER_S and not was_said and self._say is not None:
+                self._say(
+                    f"the scheduler at {address} has no workers yet ({remedy}); waiting up to {wait_s:.0f} s"
+                )
+                was_said = True
             time.sleep(_PAUSE_S)
 
     def smallest(self) -> WorkerSize:
@@ -144,7 +158,7 @@ class Workers:
         """
         if self.spec.backend not in {"address", "factory", "local"}:
             return WorkerSize(self.spec.worker_cores, usable_memory(self.spec.worker_memory))
-        self.require_workers(0.0 if self.spec.backend == "address" else self.spec.worker_wait_s)
+        self.require_workers(CONNECT_TIMEOUT_S if self._say is None else self.spec.worker_wait_s)
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         sizes = [WorkerSize(w["nthreads"], usable_memory(w["memory_limit"])) for w in workers]
         return min(sizes, key=lambda size: size.memory_bytes / size.n_threads)
@@ -171,10 +185,17 @@ class Workers:
 
 
 @contextmanager
-def open_workers(spec: ClusterSpec) -> Iterator[Workers]:
+def open_workers(spec: ClusterSpec, say: Callable[[str], None] | None = None) -> Iterator[Workers]:
     """Start or find the workers of a description, prepare them, and close what was started.
 
     Processes are spawned: a script that asks for them needs the ``if __name__ == "__main__"`` guard.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        What is wanted.
+    say : callable, optional
+        As for `Workers`.
 
     Yields
     ------
@@ -191,7 +212,7 @@ def open_workers(spec: ClusterSpec) -> Iterator[Workers]:
         cluster = start_cluster(spec)
         if not isinstance(cluster, str):
             stack.enter_context(cluster)
-        workers = Workers(spec, cluster)
+        workers = Workers(spec, cluster, say)
         stack.callback(workers.close)
         yield workers
 

@@ -35,7 +35,7 @@ class Result:
     job_folder: Place
     """Stores, ledger and plan."""
     timings: tuple[tuple[str, float, str], ...]
-    """Step, seconds of work summed over its tasks (wall time for Initialization, Export and Total), note."""
+    """Step, seconds of work of its tasks (wall time for Initialization, Export, Report and Total), note."""
     peak_memory_bytes: int
     """Largest memory of all processes of the run together, as seen by sampling."""
     budget: Budget
@@ -126,7 +126,7 @@ class StepClock(SilentObserver):
 
     def rows(self) -> tuple[tuple[str, float, str], ...]:
         """Step, seconds and note, in the order of the steps."""
-        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Total"]
+        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Report", "Total"]
         return tuple(
             (step, self._seconds.get(step, 0.0), "" if step in self._seconds else "off or done before")
             for step in order

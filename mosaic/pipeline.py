@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,7 +154,7 @@ def drizzle(
     aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
-    with _open_workers(options) as workers:
+    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
 
@@ -288,6 +289,9 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         finally:
             release(job.store)
         clock.add("Export", time.perf_counter() - finishing)
+        reporting = time.perf_counter()
+        remarks = _report(job, names, options, observer)
+        clock.add("Report", time.perf_counter() - reporting)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
@@ -299,8 +303,28 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings),
+        (*catalogue.notes, *notes, *driver.warnings, *remarks),
     )
+
+
+def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observer) -> list[str]:
+    """Write the quality report into the job folder, tell what is bad, and return why there is none."""
+    if not job.plan.settings.report or not options.keep_job:
+        return []
+    # Imported when used: pictures take their time to load.
+    from mosaic.quality.report import report_job  # noqa: PLC0415
+
+    report, problem = report_job(job, names.rootname)
+    forget_job_state()
+    if report is None:
+        observer.message("WARNING", problem)
+        return [problem]
+    for check in report.with_verdict("bad"):
+        observer.message("WARNING", f"{check.title}: {check.shown}; {check.advice}")
+    n_bad, n_look = len(report.with_verdict("bad")), len(report.with_verdict("look"))
+    page = job.folder / "report" / "report.html"
+    observer.message("INFO", f"quality report {page}: {n_bad} bad, {n_look} worth a look")
+    return []
 
 
 def make_plan(
@@ -435,7 +459,7 @@ def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -
 
 
 @contextmanager
-def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
+def _open_workers(options: RunOptions, say: Callable[[str], None] | None = None) -> Iterator[Workers | None]:
     """Workers of the cluster that was asked for; none when this machine does the work."""
     if not options.is_cluster:
         yield None
@@ -443,7 +467,7 @@ def _open_workers(options: RunOptions) -> Iterator[Workers | None]:
     from cluster.connect import open_workers  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
 
-    with open_workers(ClusterSpec.from_options(options)) as workers:
+    with open_workers(ClusterSpec.from_options(options), say) as workers:
         yield workers
 
 

@@ -33,13 +33,13 @@ FRAME_PARTS: Final = ("refimage", "rot", "scale", "outnx", "outny", "ra", "dec",
 """Parts of a custom output frame; with the prefix of their step they are parameter names."""
 FRAME_STEPS: Final[tuple[FrameStep, ...]] = ("driz_sep", "final")
 WITHOUT_EFFECT_ON_PRODUCTS: Final = frozenset(
-    {"runfile", "num_cores", "in_memory", "combine_bufsize", "preserve", "restore", "overwrite"}
+    {"runfile", "num_cores", "in_memory", "combine_bufsize", "preserve", "restore", "overwrite", "report"}
 )
 """Parameters that say how to run: a job may be continued with other values of these."""
 
 
 class Settings(BaseModel):
-    """Every AstroDrizzle parameter by its DrizzlePac name, and five of our own.
+    """Every AstroDrizzle parameter by its DrizzlePac name, and six of our own.
 
     A custom frame (``driz_sep_*``, ``final_*``) acts only when ``driz_sep_wcs`` or ``final_wcs`` is
     true; `mosaic.parameters.load_settings` sets these when a part of the frame is given by keyword.
@@ -278,6 +278,7 @@ class Settings(BaseModel):
         default="peer",
         description="Default frame through pixel centres (peer) or full pixels (edges). (ours)",
     )
+    report: bool = Field(default=True, description="Check the result and write a quality report. (ours)")
     peer_compat: bool = Field(default=False, description="Reproduce DrizzlePac's known defects. (ours)")
     dq_update: Annotated[Literal["none", "copy", "inplace"], v.Lower] = Field(
         default="none",

@@ -29,7 +29,7 @@ files = [str(path) for path in made.files]
 # %% [markdown]
 # ## Three attempts
 # As in the Handbook: a narrow kernel, a wider kernel, and shape limits that throw out what is sharper than a
-# star. Nothing is written to the headers yet.
+# star. Why an image was refused is logged as a warning. Nothing is written to the headers yet.
 
 # %%
 attempts = {
@@ -46,7 +46,7 @@ for name, chosen in attempts.items():
     for image, solution in zip(result.images, result.solutions, strict=True):
         rms = np.hypot(*solution.fit.rms_xy)
         print(f"   {image.name} {len(image):4d} sources: {solution.status}", end="")
-        print(f", {solution.n_used} matched, rms {rms:.3f} px" if solution.n_used else f" {solution.reason}")
+        print(f", {solution.n_used} matched, rms {rms:.3f} px" if solution.n_used else "")
 
 # %% [markdown]
 # ## Against the truth

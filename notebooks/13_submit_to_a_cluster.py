@@ -47,7 +47,7 @@ files = [str(path) for path in made.files]
 
 # %%
 cluster = LocalCluster(
-    n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None, memory_limit=0
+    n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0", memory_limit=0
 )
 address = cluster.scheduler_address
 print("workers:", len(cluster.workers))

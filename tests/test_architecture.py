@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.alignment": BASE | PARAMETERS | SCIENCE | OUTPUT,
-    "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT,
+    "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph"},
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
     "mosaic.tools": BASE
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment", "mosaic.quality"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
@@ -90,7 +90,7 @@ THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "uvicorn": {"cluster.jobs.server"},
     "prometheus_client": {"cluster.jobs.metrics"},
     "sqlite3": {"cluster.jobs.store", "cluster.jobs.tokens", "cluster.jobs.runner"},
-    "PIL": {"cluster.jobs.growing"},
+    "PIL": {"cluster.jobs.growing", "mosaic.quality"},
     "scipy": {"mosaic.alignment"},
     "matplotlib": {"mosaic.quality", "mosaic.alignment"},
     "stwcs": {"mosaic.headers"},

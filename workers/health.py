@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(name, default=None, help="as for dask worker")
     given = parser.parse_args(arguments)
     security = None
+    if given.scheduler.startswith("tls://") and not given.tls_ca_file:
+        parser.error(f"{given.scheduler} is encrypted: give --tls-ca-file, --tls-cert and --tls-key")
     if given.tls_ca_file:
         security = Security(
             tls_ca_file=given.tls_ca_file,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from PIL import Image
 
 from mosaic.graph.job import tile_of
 from mosaic.graph.ledger import Ledger
@@ -78,9 +79,6 @@ class GrowingPreview:
 
     def _write(self) -> None:
         """Write the picture with the last row of the mosaic on top."""
-        # Optional, and only here: the extra `service` brings it.
-        from PIL import Image  # noqa: PLC0415
-
         mean = np.divide(
             self._total, self._count, out=np.full_like(self._total, np.nan), where=self._count > 0
         )

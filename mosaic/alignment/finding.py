@@ -15,12 +15,15 @@ from scipy.spatial import KDTree
 
 from mosaic.alignment.settings import FindSettings
 from mosaic.errors import ParameterError
+from mosaic.kernels.segments import light_centres, segment_boxes
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import BoolArray, DoubleArray, FloatArray
 
 _FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 _MAD_TO_SIGMA = 1.482602218505602
 _SHARE_OF_LONE_PIXEL = 0.7
+_SAMPLE = 1 << 20
+"""Pixels of which the median deviation is taken: good to 0.1 per cent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +127,18 @@ def is_pixel_sharp(sources: Sources, find: FindSettings) -> BoolArray:
 def background_sigma(image: FloatArray, is_good: BoolArray | None, find: FindSettings) -> float:
     """Noise of the background of a chip, native units.
 
-    ``mad``: 1.4826 times the median absolute deviation from the median. ``peer``: sqrt(2 |mode|) with the
-    mode of a histogram clipped three times (bin 0.01 standard deviations), which is the noise of the sky only
-    for an image in electrons without bias.
+    ``mad``: 1.4826 times the median absolute deviation from the median, of a million pixels spread evenly.
+    ``peer``: sqrt(2 |mode|) with the mode of a histogram clipped three times (bin 0.01 standard deviations),
+    which is the noise of the sky only for an image in electrons without bias.
     """
     if not find.computesig:
         return find.skysigma
-    values = image[np.isfinite(image)] if is_good is None else image[is_good & np.isfinite(image)]
+    is_used = np.isfinite(image) if is_good is None else is_good & np.isfinite(image)
+    values = image.ravel() if is_used.all() else image[is_used]
     if values.size == 0:
         return 0.0
     if find.sigma_method == "mad":
+        values = values[:: _stride(values.size, image.shape[1])]
         return _MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
     statistics = image_statistics(
         values,
@@ -146,6 +151,14 @@ def background_sigma(image: FloatArray, is_good: BoolArray | None, find: FindSet
         binwidth=0.01,
     )
     return 0.0 if statistics is None else math.sqrt(2.0 * abs(statistics.mode))
+
+
+def _stride(n_values: int, n_columns: int) -> int:
+    """Step that takes about `_SAMPLE` values, in all columns alike."""
+    step = max(1, n_values // _SAMPLE)
+    while math.gcd(step, n_columns) > 1:
+        step += 1
+    return step
 
 
 def find_sources(image: FloatArray, is_good: BoolArray | None, sigma: float, find: FindSettings) -> Sources:
@@ -173,32 +186,22 @@ def find_sources(image: FloatArray, is_good: BoolArray | None, sigma: float, fin
         fill = np.median(image[finite]) if finite.any() else np.float32(0.0)
         image = np.where(finite, image, np.float32(fill))
     smooth = ndimage.correlate(image, kernel.detection.astype(np.float32), mode="reflect")
-    is_above = smooth > find.threshold * sigma
-    if is_good is not None:
-        is_above &= is_good
-    x0, y0 = _first_centres(np.where(is_above, smooth, np.float32(0.0)), is_above, kernel)
+    x0, y0 = _first_centres(smooth, is_good, find.threshold * sigma, kernel)
     sources = _measure(image, smooth, (x0, y0), kernel, find)
     return sources.take(_without_duplicates(sources, 0.5 * find.conv_width * find.nsigma))
 
 
 def _first_centres(
-    above: FloatArray, is_above: BoolArray, kernel: DetectionKernel
+    smooth: FloatArray, is_good: BoolArray | None, level: float, kernel: DetectionKernel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest pixels to the centroids of the segments whose boxes lie inside the image."""
-    ny, nx = above.shape
+    ny, nx = smooth.shape
     hx, hy = kernel.half_xy
-    labels, _ = ndimage.label(is_above, structure=np.ones((3, 3), dtype=np.int8))
-    centres = []
-    for rows, columns in ndimage.find_objects(labels):
-        y0, y1, x0, x1 = rows.start - hy, rows.stop + hy, columns.start - hx, columns.stop + hx
-        if y0 < 0 or x0 < 0 or y1 > ny or x1 > nx:
-            continue
-        box = above[y0:y1, x0:x1].astype(np.float64)
-        total = box.sum()
-        y = y0 + float(box.sum(axis=1) @ np.arange(y1 - y0)) / total
-        x = x0 + float(box.sum(axis=0) @ np.arange(x1 - x0)) / total
-        centres.append((round(x), round(y)))
-    x, y = np.array(centres, dtype=np.intp).reshape(-1, 2).T
+    is_above = smooth > np.float32(level)
+    if is_good is not None:
+        is_above &= is_good
+    boxes = segment_boxes(np.flatnonzero(is_above), nx)
+    x, y = light_centres(smooth, is_above, boxes, hx, hy).T
     inside = (x >= hx) & (x < nx - hx) & (y >= hy) & (y < ny - hy)
     return x[inside], y[inside]
 

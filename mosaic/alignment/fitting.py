@@ -21,6 +21,8 @@ Geometry = Literal["shift", "rscale", "general"]
 SMALLEST_SET: Final[dict[str, int]] = {"shift": 1, "rscale": 2, "general": 3}
 _MAX_PAIRS: Final = 4_000_000
 _SINGULAR: Final = 1e-10
+_REWEIGHTINGS: Final = 12
+_MEDIAN_TO_SIGMA: Final = 1.482602218505602
 
 
 class SingularFitError(MosaicError):
@@ -200,7 +202,9 @@ def fit_linear(
     """Fit ``image = reference F + offset``, leaving out outliers.
 
     A point takes part when both components of its residual are below `sigma` times the rms of that axis;
-    points may come back, and it ends when the set no longer changes.
+    points may come back, and it ends when the set no longer changes. The first set is that of a fit of least
+    absolute deviations with the median deviation as its scale: among few points one wrong match spoils a
+    least-squares fit so much that it is never left out.
 
     Parameters
     ----------
@@ -219,6 +223,8 @@ def fit_linear(
         When there are too few points, or they lie on one line (general) or in one point (rscale).
     """
     used = np.ones(len(reference_xy), dtype=np.bool_)
+    if nclip > 0 and len(reference_xy) > SMALLEST_SET[geometry] + 1:
+        used = _robust_set(reference_xy, image_xy, geometry, sigma)
     for attempt in range(nclip + 1):
         matrix, offset = _solve(reference_xy[used], image_xy[used], geometry)
         trial = Fit(matrix, offset, np.zeros((0, 2)), used)
@@ -232,20 +238,40 @@ def fit_linear(
     return fit
 
 
+def _robust_set(
+    reference_xy: DoubleArray, image_xy: DoubleArray, geometry: Geometry, sigma: float
+) -> BoolArray:
+    """Points near a fit of least absolute deviations, found by reweighting."""
+    weights = np.ones(len(reference_xy))
+    for _ in range(_REWEIGHTINGS):
+        matrix, offset = _solve(reference_xy, image_xy, geometry, weights)
+        residuals = (image_xy - offset) @ np.linalg.inv(matrix) - reference_xy
+        length = np.hypot(*residuals.T)
+        weights = 1.0 / np.maximum(length, max(1e-9, 0.1 * float(np.median(length))))
+    scale = np.maximum(_MEDIAN_TO_SIGMA * np.median(np.abs(residuals), axis=0), 1e-9)
+    near = np.logical_and.reduce(np.abs(residuals) < max(sigma, _MEDIAN_TO_SIGMA) * scale, axis=1)
+    return near if near.sum() > SMALLEST_SET[geometry] else np.ones(len(near), dtype=np.bool_)
+
+
 def _solve(
-    reference_xy: DoubleArray, image_xy: DoubleArray, geometry: Geometry
+    reference_xy: DoubleArray,
+    image_xy: DoubleArray,
+    geometry: Geometry,
+    weights: DoubleArray | None = None,
 ) -> tuple[DoubleArray, DoubleArray]:
     n = len(reference_xy)
     if n < SMALLEST_SET[geometry]:
         raise SingularFitError(f"{n} matches do not determine a fit of {geometry}")
-    xc, uc = reference_xy.mean(axis=0), image_xy.mean(axis=0)
+    w = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
+    xc, uc = w @ reference_xy, w @ image_xy
     x, u = reference_xy - xc, image_xy - uc
     if geometry == "shift":
         return np.eye(2), uc - xc
-    S = x.T @ u
-    spread = float((x * x).sum())
+    xw = x * w[:, None]
+    S = xw.T @ u
+    spread = float((xw * x).sum())
     if geometry == "general":
-        moments = x.T @ x
+        moments = xw.T @ x
         if np.linalg.det(moments) <= _SINGULAR * spread**2:
             raise SingularFitError("all matches lie on one line, which does not determine a general fit")
         F = np.linalg.solve(moments, S)

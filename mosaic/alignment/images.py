@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -20,7 +21,15 @@ from mosaic.alignment.catalogs import FluxLimits, read_catalog_list, read_column
 from mosaic.alignment.exclusions import read_exclusions, region_mask
 from mosaic.alignment.finding import Sources, background_sigma, find_sources, is_pixel_sharp
 from mosaic.alignment.settings import AlignSettings, FindSettings
-from mosaic.errors import BudgetError, CatalogError, MissingFileError, StructureError
+from mosaic.errors import (
+    BudgetError,
+    CatalogError,
+    ExposureError,
+    MissingFileError,
+    ParameterError,
+    StructureError,
+    TruncatedFileError,
+)
 from mosaic.exposure.dq import good_mask, parse_bits
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.exposure.reader import read_dq, read_science
@@ -110,6 +119,9 @@ class _ChipPlace:
     """Where its pixels lie, when that is known; else the file is opened."""
 
 
+_Found: TypeAlias = tuple[ChipSources, list[str]] | ExposureError
+
+
 def read_images(
     paths: Sequence[str],
     settings: AlignSettings,
@@ -117,6 +129,7 @@ def read_images(
     *,
     cores: int,
     memory_bytes: int,
+    rejected: list[ExposureError] | None = None,
 ) -> list[ImageSources]:
     """Find the sources of all inputs, chips in parallel.
 
@@ -132,17 +145,26 @@ def read_images(
         Chips worked on at a time.
     memory_bytes : int
         What all of them together may use.
+    rejected : list of ExposureError, optional
+        Takes the errors of files that cannot be used, which are left out then; None: the first is raised.
 
     Raises
     ------
-    MissingFileError, StructureError, WcsError, CatalogError
+    MissingFileError, TruncatedFileError, StructureError, WcsError, CatalogError
         As their names say.
     BudgetError
         When one chip does not fit the memory.
     """
     excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
-    opened = [_open(path, () if path in catalogs else excluded.get(Path(path).name, ())) for path in paths]
-    return _collect(opened, settings, catalogs, cores=cores, memory_bytes=memory_bytes)
+    opened = []
+    for path in paths:
+        try:
+            opened.append(_open(path, () if path in catalogs else excluded.get(Path(path).name, ())))
+        except ExposureError as error:
+            if rejected is None:
+                raise
+            rejected.append(error)
+    return _collect(opened, settings, catalogs, cores=cores, memory_bytes=memory_bytes, rejected=rejected)
 
 
 def read_exposures(
@@ -173,6 +195,7 @@ def _collect(
     *,
     cores: int,
     memory_bytes: int,
+    rejected: list[ExposureError] | None = None,
 ) -> list[ImageSources]:
     """Sources of images from their catalogues, or found on their chips."""
     if settings.catfile:
@@ -188,21 +211,17 @@ def _collect(
             chips = tuple(_listed(place, file, settings) for place, file in pairs)
             images.append(replace(image, chips=chips))
         else:
-            parts = [found[image.path, place.hdu_index] for place in places]
+            results = [found[image.path, place.hdu_index] for place in places]
+            errors = [result for result in results if isinstance(result, ExposureError)]
+            if errors and rejected is None:
+                raise errors[0]
+            if errors and rejected is not None:
+                rejected.append(errors[0])
+                continue
+            parts = [result for result in results if not isinstance(result, ExposureError)]
             notes = tuple(note for _, ignored in parts for note in ignored)
             images.append(replace(image, chips=tuple(chip for chip, _ in parts), notes=notes))
     return leave_out_fixed(images, settings) if settings.reject_fixed else images
-
-
-def check_readable(path: str) -> None:
-    """Refuse a file whose chips cannot be described.
-
-    Raises
-    ------
-    MissingFileError, StructureError, WcsError
-        As their names say.
-    """
-    _open(path, ())
 
 
 def read_chip_wcs(path: str) -> list[ChipWcs]:
@@ -213,14 +232,18 @@ def read_chip_wcs(path: str) -> list[ChipWcs]:
 def read_reference_image(path: str, find: FindSettings, *, cores: int, memory_bytes: int) -> ImageSources:
     """Find the sources of a reference image; parameters and errors as for `read_images`."""
     image, places = _open(path, ())
-    found = _search(places, find, cores=cores, memory_bytes=memory_bytes)
-    return replace(image, chips=tuple(found[path, place.hdu_index][0] for place in places))
+    chips = []
+    for result in _search(places, find, cores=cores, memory_bytes=memory_bytes).values():
+        if isinstance(result, ExposureError):
+            raise result
+        chips.append(result[0])
+    return replace(image, chips=tuple(chips))
 
 
 def _search(
     places: Sequence[_ChipPlace], find: FindSettings, *, cores: int, memory_bytes: int
-) -> dict[tuple[str, int], tuple[ChipSources, list[str]]]:
-    """Sources of chips by file and HDU."""
+) -> dict[tuple[str, int], _Found]:
+    """Sources of chips by file and HDU, or why a chip cannot be read."""
     if not places:
         return {}
     largest = max(math.prod(place.wcs.shape_yx) for place in places) * _BYTES_PER_PIXEL
@@ -282,8 +305,23 @@ def _listed(place: _ChipPlace, file: Path, settings: AlignSettings) -> ChipSourc
     )
 
 
-def _find(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]]:
-    """Read a chip and find its sources."""
+def _find(place: _ChipPlace, find: FindSettings) -> _Found:
+    """Read a chip and find its sources; an error of its file is the result."""
+    try:
+        return _find_on_chip(place, find)
+    except ExposureError as error:
+        return error
+    except ParameterError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())
+        remedy = "fetch the file again or leave it out"
+        return TruncatedFileError(
+            place.path, f"its pixels cannot be read: {cause}", remedy, f"sci,{place.extver}"
+        )
+
+
+def _find_on_chip(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]]:
     bits = parse_bits(find.dqbits, "dqbits")
     ignored: list[str] = []
     image, is_good = _read_file(place, bits) if place.chip is None else _read_chip(place.chip, bits)

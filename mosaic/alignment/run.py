@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mosaic.alignment.headerlets import check_headerlets, write_headerlets
-from mosaic.alignment.images import check_readable, read_images
+from mosaic.alignment.images import read_images
 from mosaic.alignment.measure import measure
 from mosaic.alignment.products import AlignProducts, write_products
 from mosaic.alignment.result import AlignResult, describe_solution
@@ -67,13 +67,23 @@ def align(
     log = logging.getLogger(LOGGER_NAME)
     for note in settings.notes:
         log.warning("%s", note)
-    paths, catalogs, set_aside = _readable(*_resolve_inputs(inputs), options)
+    paths, catalogs, rejected = _resolve_inputs(inputs)
+    if rejected and options.on_error == "stop":
+        raise rejected[0]
     if chosen.updatehdr:
         check_updatable(paths)
         check_wcsname(paths, chosen)
     if chosen.headerlet and folder is not None:
         check_headerlets(paths, chosen, folder)
-    images = read_images(paths, chosen, catalogs, cores=options.cores, memory_bytes=options.memory)
+    images = read_images(
+        paths,
+        chosen,
+        catalogs,
+        cores=options.cores,
+        memory_bytes=options.memory,
+        rejected=rejected if options.on_error == "skip" else None,
+    )
+    set_aside = tuple((error.exposure, f"{error.problem}; {error.remedy}") for error in rejected)
     result = replace(measure(images, settings, options), set_aside=set_aside)
     for image, solution in zip(result.images, result.solutions, strict=True):
         for note in image.notes:
@@ -127,24 +137,3 @@ def _list_rows(entry: str) -> list[list[str]]:
         return []
     lines = Path(entry[1:]).read_text(encoding="utf-8").splitlines()
     return [line.split() for line in lines if line.strip() and not line.startswith("#")]
-
-
-def _readable(
-    paths: list[str],
-    catalogs: dict[str, tuple[Path, ...]],
-    rejected: list[ExposureError],
-    options: RunOptions,
-) -> tuple[list[str], dict[str, tuple[Path, ...]], tuple[tuple[str, str], ...]]:
-    """Inputs whose chips and pixels can be read; the others raise, or are set aside (``on_error``)."""
-    usable = []
-    for path in paths:
-        try:
-            check_readable(path)
-        except ExposureError as error:
-            rejected.append(error)
-        else:
-            usable.append(path)
-    if rejected and options.on_error == "stop":
-        raise rejected[0]
-    aside = tuple((error.exposure, f"{error.problem}; {error.remedy}") for error in rejected)
-    return usable, catalogs, aside

@@ -30,9 +30,13 @@ from mosaic.alignment.solution import Solution, frame_positions
 from mosaic.geometry.grid import OutputGrid
 from mosaic.types import DoubleArray
 
-_ROUNDS = 4
+_ROUNDS = 12
 """Matches are looked for again after a fit at most this often."""
 _CHANCE_SIGMA = 5.0
+_UNIFORM_SHARE = 0.35
+"""Residuals of matches by chance fill the match radius: their rms per axis is half of it."""
+_FEW_CHANCES = 4.0
+"""With more matches than this many times those by chance, residuals may be as wide as the radius."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,14 @@ def _doubt(
         return (
             f"{n} matches of {len(image_xy)} sources are no more than chance gives ({expected:.1f}); "
             "raise threshold, use dqbits, or lower tolerance"
+        )
+    n_free = {"shift": 2, "rscale": 4, "general": 6}[settings.fitgeometry]
+    n_used = len(fit.residuals)
+    spread = math.sqrt(float((fit.residuals**2).sum()) / max(1, 2 * n_used - n_free))
+    if n < _FEW_CHANCES * expected and spread > _UNIFORM_SHARE * settings.tolerance:
+        return (
+            f"the residuals of {n_used} matches ({spread:.2f} pixels rms) fill the match radius as those by "
+            f"chance do ({expected:.1f} expected of {n}); raise threshold, use dqbits, or lower tolerance"
         )
     if offset is not None and offset.second_ratio > settings.max_peak_ratio:
         return (

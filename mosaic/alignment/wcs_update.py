@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def check_wcsname(paths: Sequence[str], settings: AlignSettings) -> None:
         return
     wanted = settings.wcsname.upper()
     for path in paths:
-        with open_fits(path) as hdul:
+        # What cannot be read is told of where its sources are looked for.
+        with suppress(OSError), open_fits(path) as hdul:
             for hdu in hdul:
                 if hdu.name != "SCI":
                     continue

@@ -15,6 +15,7 @@ from mosaic.cli import (
     headerlet,
     jobs,
     parameters,
+    report,
     runastrodriz,
     serve,
     simulate,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("drizzle")(drizzle.drizzle_command)
 app.command("plan")(drizzle.plan_command)
 app.command("parameters")(parameters.parameters_command)
+app.command("report")(report.report_command)
 app.command("runastrodriz")(runastrodriz.runastrodriz_command)
 app.command("align")(align.align_command)
 app.command("simulate")(simulate.simulate_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -266,6 +267,8 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     from mosaic.cli.progress import LiveProgress, choose_display
     from mosaic.summary import format_summary
 
+    # Lost connections are told in our own words; tracebacks of the network are not for users.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     progress = LiveProgress(choose_display(quiet=quiet))
     with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
         log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)

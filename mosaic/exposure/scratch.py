@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from mosaic.places import put
+
 FOLDER_VARIABLE: Final = "MOSAIC_SCRATCH"
 """Names the folder for scratch files; the temporary folder of the system by default."""
 _KEPT_FREE_BYTES: Final = 1 << 30
@@ -98,12 +100,7 @@ def _keep(place: Path, data: bytes) -> None:
     total, _used, free = shutil.disk_usage(place.parent)
     if free - len(data) < max(_KEPT_FREE_BYTES, int(_KEPT_FREE_SHARE * total)):
         return
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    put(place, data)
 
 
 def _root() -> Path | None:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from mosaic.errors import StoreError
 from mosaic.graph.progress import TaskRecord
+from mosaic.graph.store import output_error
 from mosaic.places import Place, get, get_many, list_names, put, remove
+from mosaic.retries import is_transient
 
 WHOLE_JOB = "all"
 """Task name of the records that the driver writes about the job as a whole."""
@@ -36,9 +38,21 @@ class Ledger:
         self._incarnation = incarnation
 
     def write(self, record: TaskRecord) -> None:
-        """Keep a record; an existing one of the same task is replaced as a whole."""
+        """Keep a record; an existing one of the same task is replaced as a whole.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
         fields = dataclasses.asdict(record) | {"job": self._incarnation}
-        put(self._root / record.phase / f"{record.task}.json", json.dumps(fields).encode())
+        place = self._root / record.phase / f"{record.task}.json"
+        try:
+            put(place, json.dumps(fields).encode())
+        except OSError as error:
+            if is_transient(error):
+                raise
+            raise output_error(error, place) from error
 
     def forget(self, phase: str, task: str) -> None:
         """Take the record of a task back: what it wrote is gone."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.errors import OutputError
 from mosaic.headers.keywords import Grid
@@ -61,21 +62,38 @@ def reduce_plane(plane: Plane, *, max_side: int = MAX_SIDE, zero_is_absent: bool
     """
     ny, nx = plane.shape[-2], plane.shape[-1]
     factor = max(1, -(-max(ny, nx) // max_side))
-    columns = np.arange(0, nx, factor)
     step = factor * max(1, _BAND_BYTES // (8 * nx * factor))
     parts = []
     for y0 in range(0, ny, step):
-        band = np.asarray(plane.rows(0, y0, min(ny, y0 + step)), dtype=np.float64)
-        is_present = np.isfinite(band)
-        if zero_is_absent:
-            is_present &= band != 0
-        rows = np.arange(0, band.shape[0], factor)
-        total = np.add.reduceat(np.add.reduceat(np.where(is_present, band, 0.0), rows), columns, axis=1)
-        count = np.add.reduceat(np.add.reduceat(is_present.astype(np.float64), rows), columns, axis=1)
+        band = np.asarray(plane.rows(0, y0, min(ny, y0 + step)))
+        total, count = _block_sums(band, factor, zero_is_absent=zero_is_absent)
         parts.append(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))
     image = np.concatenate(parts).astype(np.float32)
     extent = (-0.5, factor * image.shape[1] - 0.5, -0.5, factor * image.shape[0] - 0.5)
     return Reduced(image, factor, extent)
+
+
+def _block_sums(band: NDArray[Any], factor: int, *, zero_is_absent: bool) -> tuple[DoubleArray, DoubleArray]:
+    """Sum and number of the pixels present in each block; a pass over whole rows at a time."""
+    columns = np.arange(0, band.shape[1], factor)
+
+    def summed(values: NDArray[Any], dtype: type) -> DoubleArray:
+        rows: NDArray[Any] = values[::factor].astype(dtype)
+        for k in range(1, factor):
+            part = values[k::factor]
+            rows[: part.shape[0]] += part
+        return np.asarray(np.add.reduceat(rows, columns, axis=1, dtype=np.float64))
+
+    total = summed(band, np.float64)
+    is_present = band != 0 if zero_is_absent else None
+    if not np.isfinite(total).all():
+        is_finite = np.isfinite(band)
+        is_present = is_finite if is_present is None else is_present & is_finite
+        total = summed(np.where(is_finite, band, 0), np.float64)
+    if is_present is None:
+        height, width = (np.minimum(factor, size - np.arange(0, size, factor)) for size in band.shape)
+        return total, height[:, None] * width[None, :].astype(np.float64)
+    return total, summed(is_present.view(np.uint8), np.uint32)
 
 
 def draw_preview(

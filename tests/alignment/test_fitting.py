@@ -112,6 +112,20 @@ def test_without_residuals_there_is_no_rms() -> None:
     assert np.isnan([*IDENTITY.rms_xy, IDENTITY.rmse]).all()
 
 
+@pytest.mark.parametrize("geometry", ["shift", "rscale", "general"])
+def test_one_wrong_match_among_few_does_not_bend_the_fit(geometry: str) -> None:
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        reference = _positions(9, seed)
+        image = reference + np.array([0.3, -0.2]) + rng.normal(0, 0.03, (9, 2))
+        image[seed % 9] += [1.4, -1.1]
+        fit = fit_linear(reference, image, geometry, nclip=3)
+        assert not fit.used[seed % 9]
+        moved = fit.to_reference(image) - reference
+        # What is left are eight points of 0.03 pixels.
+        assert np.abs(np.delete(moved, seed % 9, axis=0)).max() < 0.15
+
+
 def test_positions_on_a_line_do_not_determine_a_general_fit() -> None:
     line = np.stack([np.arange(10.0), 2 * np.arange(10.0)], axis=1)
     with pytest.raises(SingularFitError, match="one line"):

@@ -13,6 +13,7 @@ from cluster.backends import BACKENDS, kubernetes_document, parse_walltime, star
 from cluster.connect import open_workers
 from cluster.spec import BackendName, ClusterSpec
 from mosaic.errors import ParameterError
+from tests.support.certificates import write_certificates
 
 jobqueue = pytest.importorskip("dask_jobqueue")
 
@@ -70,41 +71,12 @@ def test_a_batch_script_asks_for_what_was_wanted_and_prepares_the_worker(backend
 
 
 def test_certificates_reach_the_workers_of_a_batch_system(tmp_path: Path) -> None:
-    credentials = _certificates(tmp_path)
+    credentials = write_certificates(tmp_path)
     with start_cluster(_spec("slurm", allow_plain=False, **credentials)) as cluster:
         script = cluster.job_script()
         assert cluster.scheduler_address.startswith("tls://")
     for option, name in (("--tls-ca-file", "tls_ca"), ("--tls-cert", "tls_cert"), ("--tls-key", "tls_key")):
         assert f"{option} {credentials[name]}" in script
-
-
-def _certificates(folder: Path) -> dict[str, str]:
-    """Write a fresh certificate of our own, as distributed makes them for one run."""
-    from distributed.security import Security  # noqa: PLC0415 (needs cryptography)
-
-    security = Security.temporary()
-    texts = {
-        "tls_ca": security.tls_ca_file,
-        "tls_cert": security.tls_client_cert,
-        "tls_key": security.tls_client_key,
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.pem").write_text(text)
-    return {name: str(folder / f"{name}.pem") for name in texts}
-
-
-def test_an_encrypted_scheduler_is_used_with_certificates_and_not_without(tmp_path: Path) -> None:
-    from cluster.backends import security_of  # noqa: PLC0415
-
-    files = _certificates(tmp_path)
-    security = security_of(_spec("slurm", **files))
-    with LocalCluster(
-        n_workers=1, processes=False, protocol="tls", security=security, dashboard_address=None
-    ) as cluster:
-        address = cluster.scheduler_address
-        assert address.startswith("tls://")
-        with open_workers(ClusterSpec(backend="address", address=address, warm=False, **files)) as workers:
-            assert workers.client.submit(sum, [2, 3]).result() == 5
 
 
 @pytest.mark.parametrize(
@@ -136,7 +108,7 @@ def test_a_kubernetes_resource_has_the_image_the_limits_and_the_preload() -> Non
 def make_cluster(n_workers: int) -> LocalCluster:
     """A factory as a user may write one."""
     return LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+        n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp"
     )
 
 

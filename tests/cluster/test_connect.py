@@ -56,8 +56,9 @@ def test_workers_of_other_versions_are_named_before_any_work(monkeypatch: pytest
             open_workers(_at(address)).__enter__()
 
 
-def test_an_address_without_workers_is_refused() -> None:
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp") as empty:
+def test_an_address_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.connect.CONNECT_TIMEOUT_S", 0.5)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0", protocol="tcp") as empty:
         with open_workers(_at(empty.scheduler_address)) as workers, pytest.raises(ClusterError) as caught:
             workers.smallest()
         assert "has no workers" in str(caught.value)

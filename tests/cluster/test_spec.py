@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,13 @@ def test_workers_follow_the_plan_within_the_limits(
     assert size.n_workers == 1 or (size.n_workers - 1) * cores < n_tasks
     fixed = spec.model_copy(update={"workers": 7})
     assert size_cluster(fixed, n_tasks).n_workers == min(7, spec.max_workers)
+
+
+def test_the_descriptions_in_the_documentation_are_valid() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    found = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    assert len(found) >= 2
+    for block in found:
+        ClusterSpec.resolve(tomllib.loads(block))
+    values = dict(re.findall(r"--cluster (\w+)=([\w./-]+)", text))
+    assert set(values) <= set(ClusterSpec.model_fields)

@@ -18,7 +18,7 @@ from mosaic.simulate.files import read_cosmic_rays
 from tests.cosmic_rays.measure import MaskOf
 from tests.parity.runs import exposure_root
 
-_SIDE = 90
+_SIDE = 64
 
 
 def cut_out(inputs: Sequence[Path], masks: Mapping[str, MaskOf]) -> dict[str, NDArray[np.float32]]:
@@ -35,7 +35,7 @@ def draw_example(planes: Mapping[str, NDArray[np.float32]], path: Path) -> None:
     image, charge = planes["exposure"], planes["true cosmic rays"]
     low, high = np.percentile(image, 5), np.percentile(image, 99.3)
     names = list(planes)
-    figure, grid = plt.subplots(3, 2, figsize=(11, 8.6), layout="constrained")
+    figure, grid = plt.subplots(3, 2, figsize=(11.5, 9), layout="constrained")
     for axes, name in zip(grid.flat, names, strict=False):
         shown = charge + low if name == "true cosmic rays" else image
         grey = 1.0 - np.clip((shown - low) / (high - low), 0.0, 1.0) ** 0.6

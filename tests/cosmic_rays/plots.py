@@ -21,12 +21,13 @@ STYLES = {
     "mosaic_core": ("mosaic, driz_cr_core=1", "#7fb2d6", "s", ":"),
 }
 _ROWS = (
-    ("hits missed, %", lambda row: 100.0 * (1.0 - row["completeness"])),
-    ("flags that are wrong, %", lambda row: 100.0 * (1.0 - row["purity"])),
-    ("light of star cores flagged, %", lambda row: 100.0 * row["light_lost"]),
+    ("hits missed, %", 10.0, lambda row: 100.0 * (1.0 - row["completeness"])),
+    ("flags that are wrong, %", 100.0, lambda row: 100.0 * (1.0 - row["purity"])),
+    ("light of star cores flagged, %", 100.0, lambda row: 100.0 * row["light_lost"]),
 )
-_FLOOR = 0.01
-"""Per cent below which the scale is linear."""
+"""What is drawn, and where its axis ends."""
+_FLOOR = 0.02
+"""Per cent below which the scale of what spans decades is linear."""
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
@@ -36,17 +37,19 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     )
     for column, (name, points) in enumerate(AXES.items()):
         places = [getattr(point, name) for point in points]
-        for axes, (_, value) in zip(grid[:, column], _ROWS, strict=True):
+        for axes, (_, top, value) in zip(grid[:, column], _ROWS, strict=True):
             for key, (label, colour, marker, line) in STYLES.items():
                 values = [value(results[point.name][key]) for point in points]
                 axes.plot(places, values, line, color=colour, marker=marker, markersize=4, label=label)
-            axes.set_yscale("symlog", linthresh=_FLOOR)
-            axes.set_ylim(bottom=0.0)
+            if top > 10.0:
+                axes.set_yscale("symlog", linthresh=_FLOOR)
+                axes.yaxis.set_major_formatter("{x:g}")
+            axes.set_ylim(0.0, top)
             axes.grid(alpha=0.25)
             if name == "exptime_s":
                 axes.set_xscale("log")
         grid[-1, column].set_xlabel(LABELS[name])
-    for axes, (label, _) in zip(grid[:, 0], _ROWS, strict=True):
+    for axes, (label, *_) in zip(grid[:, 0], _ROWS, strict=True):
         axes.set_ylabel(label)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)

@@ -14,8 +14,8 @@ CORE_FWHM_PX = 2.355 * 0.042 / SCALE_ARCSEC
 LABELS = {
     "n": "exposures",
     "exptime_s": "exposure time, s",
-    "shift_px": "alignment error, pixels rms per axis",
-    "fwhm_px": "width of stars (FWHM before the pixel), pixels",
+    "shift_px": "alignment error, pixels rms",
+    "fwhm_px": "width of stars (FWHM), pixels",
 }
 
 

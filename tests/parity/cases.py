@@ -20,6 +20,8 @@ class ExposureSet:
     """Patterns below the folder of real data."""
     base: tuple[str, ...] = ()
     """Other sets whose exposures are copied, in this order."""
+    needs_references: bool = False
+    """Put reference files of ACS/WFC beside the exposures."""
     recipe: str = ""
     """What is done to the copies: a function of `tests.parity.recipes`."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +57,8 @@ class Case:
     note: str = ""
     is_by_name: bool = False
     """Give the exposures in the order of their names, not of time."""
+    output: str = "final"
+    """Root of the product names."""
     script: str = ""
     """A script of `tests.parity.scripts` that is run instead of a single call."""
 

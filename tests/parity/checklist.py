@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from mosaic.geometry.grid import reference_grid
 from mosaic.geometry.pixmap import build_map_model
@@ -23,10 +24,18 @@ from mosaic.steps.statistics import image_statistics
 from mosaic.types import DoubleArray
 from tests.parity.bounds import Excuse, rows_hit
 from tests.parity.compare import header_differences, summarise, table_differences
-from tests.parity.facts import CHIP_KEYWORDS, IGNORED, IGNORED_COLUMNS, MEASURED, TOTAL_KEYWORDS
+from tests.parity.facts import (
+    CHIP_KEYWORDS,
+    IGNORED,
+    IGNORED_COLUMNS,
+    IGNORED_OF_HEADERLETS,
+    MEASURED,
+    TOTAL_KEYWORDS,
+    WCS_CARDS,
+)
 from tests.parity.planes import PLANE_ROWS
 from tests.parity.rows import NOISE_REASON, OWN_FACTOR, Context, Row, build_context, excuse, judged
-from tests.parity.runs import Run, catalogue_of, read
+from tests.parity.runs import Run, catalogue_of, exposure_root, read
 
 AFTER_THE_NOISE = (13, 14, 15, 16, 17, 18, 19, 20, 21)
 """Rows that depend on which cosmic rays were found."""
@@ -220,6 +229,48 @@ def _headers(c: Context) -> Iterator[Row]:
     )
 
 
+def _headerlets(c: Context) -> Iterator[Row]:
+    """What the pipeline does to the exposures: their WCS, and the headerlets that hold it."""
+    theirs = sorted(path.name for path in c.theirs.folder.glob("*_hlet.fits"))
+    if not theirs:
+        return
+    found: list[str] = []
+    for path, extver, index in c.theirs.chips:
+        headers = [fits.getheader(run.updated / path.name, index) for run in (c.ours, c.theirs)]
+        names = sorted({name for header in headers for name in header if WCS_CARDS.fullmatch(name)})
+        differ = header_differences(*headers, keywords=names)
+        found += [f"{exposure_root(path)}[{extver}] {text}" for text in differ]
+    yield judged(24, "WCS of the exposures", "equal", summarise(found), (len(found), 0))
+    ours = sorted(path.name for path in c.ours.folder.glob("*_hlet.fits"))
+    lost = [f"{name} is missing or alone" for name in set(ours) ^ set(theirs)]
+    for path, extver, index in c.theirs.chips:
+        name = f"{exposure_root(path)}_flt_hlet.fits"
+        if name in ours:
+            own = fits.getheader(c.ours.folder / name, ("SIPWCS", extver))
+            # ORIENTAT is that of the CD matrix in a headerlet, in the reference too.
+            names = [key for key in own if WCS_CARDS.fullmatch(key) and key != "ORIENTAT"]
+            exposure = fits.getheader(c.theirs.updated / path.name, index)
+            lost += [f"{name} {text}" for text in header_differences(own, exposure, keywords=names)]
+    title = "headerlets against the exposures of the reference"
+    yield judged(24, title, "equal", summarise(lost), (len(lost), 0))
+    found = [text for name in sorted(set(ours) & set(theirs)) for text in _headerlet_pair(c, name)]
+    title = f"{len(theirs)} headerlets"
+    yield judged(24, title, "equal", summarise(found), (len(found), 0), names=_names(found))
+
+
+def _headerlet_pair(c: Context, name: str) -> Iterator[str]:
+    """What differs between two headerlets of one name."""
+    with fits.open(c.ours.folder / name) as mine, fits.open(c.theirs.folder / name) as other:
+        if [(hdu.name, hdu.ver) for hdu in mine] != [(hdu.name, hdu.ver) for hdu in other]:
+            yield f"{name} EXTENSIONS: others"
+            return
+        for a, b in zip(mine, other, strict=True):
+            for text in header_differences(a.header, b.header, ignored=IGNORED_OF_HEADERLETS):
+                yield f"{name}[{a.name},{a.ver}] {text}"
+            if a.data is not None and not np.array_equal(a.data, b.data):
+                yield f"{name}[{a.name},{a.ver}] VALUES: differ"
+
+
 def _names(differences: list[str]) -> tuple[str, ...]:
     """Keywords that differ, with the place before them."""
     return tuple(text.partition(":")[0] for text in differences)
@@ -233,4 +284,5 @@ ROWS: tuple[Callable[[Context], Iterator[Row]], ...] = (
     _sky,
     *PLANE_ROWS,
     _headers,
+    _headerlets,
 )

@@ -31,10 +31,19 @@ from tests.parity.sets import SETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT = "final"
+"""Root of the product names, but for the pipeline."""
 JOB_REVISION = 2
 """Raised when `oracle_job.py` records something else, so that kept runs are repeated."""
 _EXPOSURE_ENDS = ("_flt", "_flc", "_cal", "_c0m", "_mos")
-_COMPANIONS = (*COMPANIONS, "*_c1m.fits", "reference.fits")
+_REFERENCES = {"idc": "qbu1641sj_idc", "npl": "qbu16424j_npl", "d2i": "02c1450oj_d2i"}
+"""Reference files of ACS/WFC among the real data, by kind."""
+_COMPANIONS = (
+    *COMPANIONS,
+    "*_c1m.fits",
+    "reference.fits",
+    "pipeline_asn.fits",
+    *(f"parity_{kind}.fits" for kind in (*_REFERENCES, "mdz")),
+)
 _CORES = 2
 
 
@@ -71,10 +80,21 @@ class Workshop:
     def _make(self, folder: Path, wanted: ExposureSet) -> bool:
         if wanted.real:
             return self._gather(folder, wanted)
+        if wanted.needs_references and not self._copy_references(folder):
+            return False
         if wanted.base:
             make_derived(folder, wanted, [self.exposures(name) for name in wanted.base])
         else:
             make_simulated(folder, wanted)
+        return True
+
+    def _copy_references(self, folder: Path) -> bool:
+        sources = {kind: self.data / "refs" / f"{name}.fits.gz" for kind, name in _REFERENCES.items()}
+        if not all(source.is_file() for source in sources.values()):
+            return False
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, source in sources.items():
+            copy(source, folder / f"parity_{kind}.fits")
         return True
 
     def _gather(self, folder: Path, wanted: ExposureSet) -> bool:
@@ -125,7 +145,7 @@ class Workshop:
         key = _digest(job, inputs)
         folder = self.work / "drizzlepac" / case.name.replace("/", "_") / f"step{stepsize}"
         record = folder / "measured.json"
-        run = Run(folder, OUTPUT, folder, inputs)
+        run = Run(folder, case.output, folder, inputs)
         if record.exists():
             kept = json.loads(record.read_text())
             if kept.pop("key") == key:
@@ -152,7 +172,7 @@ class Workshop:
         (folder / "job.json").write_text(json.dumps(_job(case, inputs, parameters, extras=False), indent=1))
         command = [str(self.oracle.python), str(SCRIPT), "job.json"]
         measured = run_measured(command, folder, QUIET, folder / LOG, is_sampled=is_sampled)
-        return Run(folder, OUTPUT, folder, inputs), measured
+        return Run(folder, case.output, folder, inputs), measured
 
     def mosaic_script(self, case: Case) -> tuple[Run, Measured]:
         """Run a user's script with its import changed, or the command that takes its parameter file."""
@@ -161,17 +181,18 @@ class Workshop:
         folder = self.work / "mosaic" / name / "script"
         _fill_folder(folder, inputs)
         config = self.work / "drizzlepac" / name / "step10" / CONFIG
-        copy(config, folder / CONFIG)
+        if config.exists():
+            copy(config, folder / CONFIG)
         command = [sys.executable, "script.py"]
         updated = folder
         if case.script.endswith("-command"):
-            command = [sys.executable, "-m", "mosaic.cli", "drizzle", "-c", CONFIG, "-o", OUTPUT]
+            command = [sys.executable, "-m", "mosaic.cli", "drizzle", "-c", CONFIG, "-o", case.output]
             command += ["-p", "peer_compat=true", "-p", "dq_update=copy", *(path.name for path in inputs)]
-            updated = folder / f"{OUTPUT}_inputs"
+            updated = folder / f"{case.output}_inputs"
         else:
             (folder / "script.py").write_text(SCRIPTS[case.script].replace(*IMPORTS))
         measured = run_measured(command, folder, {"PYTHONPATH": str(REPOSITORY)}, folder / "mosaic.out")
-        return Run(folder, OUTPUT, updated, inputs), measured
+        return Run(folder, case.output, updated, inputs), measured
 
     def mosaic(self, case: Case, label: str, **options: Any) -> tuple[Run, Measured]:
         """Run mosaic afresh, in this process, on the exposures themselves, which it does not touch."""
@@ -183,12 +204,12 @@ class Workshop:
         listing = [f"@{inputs[0].with_name(case.listing)}"] if case.listing else [str(p) for p in inputs]
         pipeline.drizzle(
             listing,
-            str(folder / OUTPUT),
+            str(folder / case.output),
             options=RunOptions.resolve(cores=_CORES, restart=True, keep_job=False),
             settings=settings,
         )
         measured = Measured(time.perf_counter() - start, 0, 0, 1)
-        return Run(folder, OUTPUT, folder / f"{OUTPUT}_inputs", inputs), measured
+        return Run(folder, case.output, folder / f"{case.output}_inputs", inputs), measured
 
     def time_mosaic(
         self, case: Case, cores: int, *extra: str, is_sampled: bool = True
@@ -198,12 +219,12 @@ class Workshop:
         folder = self.work / "mosaic" / "timing"
         _empty(folder)
         command = [sys.executable, "-m", "mosaic.cli", "drizzle", *map(str, inputs)]
-        command += ["-o", str(folder / OUTPUT), "--quiet", "--restart", "--cores", str(cores), *extra]
+        command += ["-o", str(folder / case.output), "--quiet", "--restart", "--cores", str(cores), *extra]
         for name, value in self.parameters(case, for_oracle=False).items():
             command += ["-p", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
         environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
         measured = run_measured(command, folder, environment, folder / "mosaic.out", is_sampled=is_sampled)
-        return Run(folder, OUTPUT, folder / f"{OUTPUT}_inputs", inputs), measured
+        return Run(folder, case.output, folder / f"{case.output}_inputs", inputs), measured
 
 
 def make_simulated(folder: Path, wanted: ExposureSet) -> None:
@@ -249,7 +270,7 @@ def _job(
         "extras": extras,
         "inputs": names,
         "argument": f"@{case.listing}" if case.listing else names,
-        "output": OUTPUT,
+        "output": case.output,
         "parameters": dict(parameters),
     }
 

@@ -54,5 +54,24 @@ from drizzlepac import astrodrizzle
 
 astrodrizzle.AstroDrizzle('*_flc.fits', configobj='mine.cfg')
 """
-SCRIPTS: Final = {"one-call": _ONE_CALL, "two-calls": _TWO_CALLS, "cfg": _CFG, "cfg-command": _CFG}
+_PIPELINE: Final = """
+import os
+
+os.environ.update(
+    jref=os.getcwd() + os.sep, ASTROMETRY_APPLY_APRIORI='off', ASTROMETRY_COMPUTE_APOSTERIORI='off',
+)
+from drizzlepac import runastrodriz
+
+runastrodriz.process(
+    'pipeline_asn.fits', force=True, force_alignment=True, align_to_gaia=False, num_cores=1,
+    make_manifest=True,
+)
+"""
+SCRIPTS: Final = {
+    "one-call": _ONE_CALL,
+    "two-calls": _TWO_CALLS,
+    "cfg": _CFG,
+    "cfg-command": _CFG,
+    "pipeline": _PIPELINE,
+}
 """The scripts by name. ``cfg-command``: mosaic takes the parameter file on its command line instead."""
