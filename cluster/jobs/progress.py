@@ -60,6 +60,8 @@ class Progress:
     """Sums over finished tasks."""
     messages: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_MOST_MESSAGES))
     """Level and text of the latest messages."""
+    away: str = ""
+    """Why the latest attempt had no workers, if so."""
     n_new_tasks: int = 0
     """Tasks that the latest attempt finished."""
     _recent: deque[tuple[float, int, int]] = field(default_factory=deque)
@@ -78,7 +80,11 @@ class Progress:
                 self.peak_bytes = max(self.peak_bytes, event["used"])
             case "message":
                 self.messages.append((event["level"], event["text"]))
+            case "away":
+                self.away = event["text"]
+                self.messages.append(("WARNING", event["text"]))
             case "attempt":
+                self.away = ""
                 self.n_new_tasks = 0
                 self.memory_bytes = 0
 

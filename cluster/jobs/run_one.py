@@ -200,8 +200,10 @@ def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
     ------
     RunCancelledError
         When `cancel` was used.
+    ClusterError
+        When there is no scheduler or no worker: the job is to be continued once there is.
     OSError, CancelledError
-        When a scheduler or a file system went away: the job is to be continued.
+        When a file system or a connection was lost: the job is to be continued.
     """
     document = folder.read()
     request = document["resolved"]
@@ -240,11 +242,8 @@ def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
             )
             for line in format_summary(result):
                 log.info(line)
-    except RunCancelledError:
+    except (RunCancelledError, ClusterError):
         raise
-    except ClusterError as error:
-        # Workers went away: the same run, repeated later, may well succeed.
-        raise ConnectionError(str(error)) from error
     except (MosaicError, *LASTING) as error:
         logging.getLogger(LOGGER_NAME).error("%s", error)  # noqa: TRY400  (one line)
         return {"ok": False, "error": str(error), "kind": type(error).__name__}
@@ -309,6 +308,10 @@ def main(arguments: Sequence[str]) -> int:
     except RunCancelledError:
         log.warning("stopped on request")
         return EXIT_STOPPED
+    except ClusterError as error:
+        log.warning("%s", error)
+        folder.append("away", text=str(error))
+        return EXIT_LOST
     except (OSError, CancelledError) as error:
         log.error("lost: %s: %s", type(error).__name__, error)  # noqa: TRY400  (one line)
         folder.append("message", level="WARNING", text=f"lost: {error}; the job is continued")

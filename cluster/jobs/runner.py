@@ -33,6 +33,8 @@ TICK_S: Final = 0.2
 """Time between two looks at the processes."""
 GRACE_S: Final = 10.0
 """Time between asking a process to stop and ending it."""
+AWAY_S: Final = 30.0
+"""Time between two looks for workers that were not there."""
 MOST_LOSSES: Final = 3
 """Processes that may die one after the other without finishing a task before the job has failed."""
 NOT_INHERITED: Final = ("MOSAIC_TOKEN",)
@@ -213,6 +215,11 @@ class Runner:
 
     def _lose(self, job: Job, progress: Progress) -> None:
         self.counters.losses += 1
+        if progress.away:
+            # No fault of the job: it waits for workers as long as nobody cancels it.
+            self._store.apply(job.id, JobEvent.LOSE, error=f"waits for workers: {progress.away}")
+            self._not_before[job.id] = time.monotonic() + AWAY_S
+            return
         losses = 1 if progress.n_new_tasks else job.losses + 1
         if losses >= MOST_LOSSES:
             lines = self._store.folder_of(job.id).log_tail(2000).strip().splitlines()

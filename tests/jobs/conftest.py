@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -22,78 +18,7 @@ from cluster.jobs.server import front_config, tokens_of
 from cluster.jobs.service import JobService, ServiceConfig
 from cluster.jobs.store import JobStore
 from mosaic.simulate import simulate
-
-PATIENCE_S = 120.0
-"""Longest wait for a condition before the test fails; nothing depends on how long it takes."""
-
-
-def wait_until(is_so: Callable[[], bool], what: str, pause_s: float = 0.05) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end, f"{what}: not within {PATIENCE_S:.0f} s"
-        time.sleep(pause_s)
-
-
-@dataclass
-class Answer:
-    """What the service said."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Client:
-    """Plain HTTP, so that requests can be as odd as they like."""
-
-    def __init__(self, port: int, token: str = "") -> None:
-        self.port = port
-        self.token = token
-
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.token:
-            sent.setdefault("Authorization", f"Bearer {self.token}")
-        if data is not None:
-            sent.setdefault("Content-Type", "application/json")
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body=data, headers=sent)
-            response: HTTPResponse = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, response.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", path, **headers)
-
-    def post(self, path: str, body: object = None, **headers: str) -> Answer:
-        return self.ask("POST", path, body, **headers)
-
-    def raw(self, data: bytes) -> bytes:
-        """Send bytes as they are and read all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-            parts = []
-            while part := connection.recv(65536):
-                parts.append(part)
-            return b"".join(parts)
-
-    def ended(self, job: str) -> dict[str, Any]:
-        """Wait for the end of a job, and return its document."""
-        wait_until(
-            lambda: self.get(f"/jobs/{job}").json["state"] in {"done", "failed", "cancelled"}, f"end of {job}"
-        )
-        document: dict[str, Any] = self.get(f"/jobs/{job}").json
-        return document
+from tests.support.jobservice import Client, wait_until
 
 
 @dataclass

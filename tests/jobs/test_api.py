@@ -15,7 +15,8 @@ from cluster.jobs.guard import CSRF_HEADER, MOST_BODY_BYTES, OPEN
 from cluster.jobs.server import tokens_of
 from cluster.jobs.service import RateLimit, TooManyRequestsError
 from mosaic.settings import Settings
-from tests.jobs.conftest import Answer, Client, Served
+from tests.jobs.conftest import Served
+from tests.support.jobservice import Answer, Client
 
 REQUEST: dict[str, Any] = {"inputs": ["a_flc.fits"], "output": "m"}
 _n = iter(range(10**6))

@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,16 @@ from cluster.jobs.server import ServiceBusyError, hold_state, tokens_of
 from cluster.jobs.store import JobStore
 from mosaic import pipeline
 from mosaic.options import RunOptions
-from tests.jobs.conftest import Client, Served, link_exposures, make_config, start_service, wait_until
+from tests.jobs.conftest import Served, link_exposures, make_config, start_service
+from tests.support.jobservice import (
+    ROOT,
+    Client,
+    ServiceProcess,
+    assert_every_task_once,
+    free_port,
+    wait_until,
+)
 
-ROOT = Path(__file__).parents[2]
 PARAMETERS: dict[str, Any] = {"final_scale": 0.045, "build": True, "final_err": True}
 TILE = 48
 _n = iter(range(1000))
@@ -85,20 +89,6 @@ def assert_same_product(job: dict[str, Any], local: Path) -> None:
             assert one.shape == two.shape
             assert one.tobytes() == two.tobytes(), name
         assert np.isfinite(ours["SCI"].data).any()
-
-
-def assert_every_task_once(folder: JobFolder) -> None:
-    """Assert that no task was finished twice, over all attempts.
-
-    A process that is killed between finishing a task and telling so leaves one untold.
-    """
-    events = [line.event for line in folder.events(limit=1 << 30)]
-    counts = Counter((event["phase"], event["task"]) for event in events if event["kind"] == "task")
-    assert counts
-    assert max(counts.values()) == 1
-    totals = {name: n for event in events if event["kind"] == "begin" for name, n, _ in event["phases"]}
-    n_attempts = sum(event["kind"] == "attempt" for event in events)
-    assert sum(totals.values()) - (n_attempts - 1) <= sum(counts.values()) <= sum(totals.values())
 
 
 def assert_whole_picture(served: Served, job: dict[str, Any]) -> None:
@@ -196,61 +186,19 @@ def test_a_cancelled_job_is_continued_by_a_retry_and_repeats_no_task(served: Ser
     assert_whole_picture(served, job)
 
 
-class Service:
-    """``mosaic serve`` as a process of its own, which may be killed."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self._folder, self.port = folder, port
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mosaic.cli", "serve", "--port", str(self.port)]
-        command += ["--state", str(self._folder / "state"), "--input-root", str(self._folder / "data")]
-        command += ["--output-root", str(self._folder / "out"), "--cores", "2", "--memory", "2GiB"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with (self._folder / "service.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, cwd=self._folder
-            )
-        wait_until(self._answers, "service")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            assert self._process.wait(60) in {0, -signal.SIGTERM, -signal.SIGKILL}
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "service.log").read_text()
-        with suppress(OSError):
-            return Client(self.port).get("/health").status == 200
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
-def own_service(tmp_path: Path, exposures: list[Path]) -> Iterator[tuple[Service, Client]]:
+def own_service(tmp_path: Path, exposures: list[Path]) -> Iterator[tuple[ServiceProcess, Client]]:
     make_config(tmp_path)
     link_exposures(exposures, tmp_path / "data")
     token = tokens_of(tmp_path / "state").add("vera", "user")[1]
-    service = Service(tmp_path, free_port())
+    service = ServiceProcess(tmp_path, free_port())
     service.start()
     yield service, Client(service.port, token)
     service.stop()
 
 
 def test_a_killed_service_and_a_killed_job_are_continued(
-    own_service: tuple[Service, Client], tmp_path: Path, local: Path
+    own_service: tuple[ServiceProcess, Client], tmp_path: Path, local: Path
 ) -> None:
     service, vera = own_service
     frozen, queued = (vera.post("/jobs", wanted()).json["id"] for _ in range(2))
@@ -268,7 +216,7 @@ def test_a_killed_service_and_a_killed_job_are_continued(
 
 
 def test_a_job_outlives_its_service_and_is_adopted_by_the_next(
-    own_service: tuple[Service, Client], tmp_path: Path, local: Path
+    own_service: tuple[ServiceProcess, Client], tmp_path: Path, local: Path
 ) -> None:
     service, vera = own_service
     identity = vera.post("/jobs", wanted()).json["id"]

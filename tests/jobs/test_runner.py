@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster.jobs import runner as runner_module
 from cluster.jobs.model import Grant
 from cluster.jobs.runner import MOST_LOSSES, Capacity, Runner
 from cluster.jobs.state import JobEvent, JobState
 from cluster.jobs.store import JobStore, Submission
-from tests.jobs.conftest import wait_until
+from tests.support.jobservice import wait_until
 
 GIB = 1 << 30
 PROCESS = """
@@ -34,6 +35,9 @@ try:
             os.kill(os.getpid(), 9)
         while wanted == "wait" and not (folder.path / "go").exists():
             time.sleep(0.02)
+        if wanted == "away" and not (folder.path / "go").exists():
+            folder.append("away", text="the scheduler has no workers")
+            sys.exit(75)
         if wanted == "fail":
             folder.finish({"ok": False, "error": "bad exposure"})
         else:
@@ -179,6 +183,21 @@ def test_a_job_whose_processes_die_without_progress_fails_and_can_be_retried(ben
     bench.store.apply(job, JobEvent.RETRY)
     bench.turn_until((job, JobState.FAILED))
     assert bench.attempts(job) == 2 * MOST_LOSSES
+
+
+def test_a_job_waits_for_workers_as_long_as_it_takes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "AWAY_S", 0.0)
+    job = bench.submit("away")
+
+    def has_tried_often() -> bool:
+        bench.runner.tick()
+        return bench.attempts(job) > MOST_LOSSES + 1
+
+    wait_until(has_tried_often, "attempts")
+    assert bench.store.get(job).error in {"", "waits for workers: the scheduler has no workers"}
+    bench.go(job)
+    bench.turn_until((job, JobState.DONE))
+    assert bench.store.get(job).error == ""
 
 
 def test_a_cancelled_process_is_asked_to_leave_and_a_retry_runs_again(bench: Bench) -> None:
