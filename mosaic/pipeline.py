@@ -308,19 +308,22 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
 
 
 def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observer) -> list[str]:
-    """Write the quality report into the job folder, and return why there is none."""
+    """Write the quality report into the job folder, tell what is bad, and return why there is none."""
     if not job.plan.settings.report or not options.keep_job:
         return []
     # Imported when used: pictures take their time to load.
     from mosaic.quality.report import report_job  # noqa: PLC0415
 
-    report, problem = report_job(job, names.stem)
+    report, problem = report_job(job, names.rootname)
     forget_job_state()
     if report is None:
         observer.message("WARNING", problem)
         return [problem]
     for check in report.with_verdict("bad"):
         observer.message("WARNING", f"{check.title}: {check.shown}; {check.advice}")
+    n_bad, n_look = len(report.with_verdict("bad")), len(report.with_verdict("look"))
+    page = job.folder / "report" / "report.html"
+    observer.message("INFO", f"quality report {page}: {n_bad} bad, {n_look} worth a look")
     return []
 
 

@@ -163,7 +163,7 @@ def align_to_catalog(
         kept = {path: Path(shutil.copy2(path, folder)) for path in (*files, *others)}
         try:
             settings = load_align_settings(keywords={**_ALIGNMENT, "refcat": str(catalog), "wcsname": name})
-            result = align([str(path) for path in files], settings, folder=Path(folder))
+            result = align([str(path) for path in files], folder, settings=settings)
             for solution in result.solutions:
                 log.info("%s: %s %s", Path(solution.path).name, solution.status, solution.reason)
             is_good = result.is_complete and is_verified(verify(files, parameters, log, "a posteriori"))

@@ -1,1 +1,1 @@
-"""How good a mosaic is: previews and measurements."""
+"""How good a mosaic is: pictures, checks and the report."""

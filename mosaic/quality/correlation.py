@@ -36,8 +36,8 @@ def correlation_ratio(pixfrac: float, scale_ratio: float, kernel: str = "square"
     kernel : str
         Name of the drizzle kernel.
     """
-    if kernel in {"square", "turbo"}:
-        r = max(pixfrac, 1e-6) / scale_ratio
+    if kernel in {"square", "turbo"} and pixfrac > _POINT:
+        r = pixfrac / scale_ratio
         return r / (1.0 - 1.0 / (3.0 * r)) if r >= 1.0 else 1.0 / (1.0 - r / 3.0)
     return float(np.sqrt(_covariance(pixfrac, scale_ratio, kernel).sum()))
 
@@ -67,6 +67,51 @@ def aperture_ratio(
     lags = np.arange(-reach, reach + 1)
     total = (covariance * overlap[lags[:, None] % ny, lags[None, :] % nx]).sum()
     return float(np.sqrt(total / (np.asarray(aperture) ** 2).sum()))
+
+
+def aperture_sigma(
+    err: DoubleArray,
+    wht: DoubleArray,
+    aperture: DoubleArray,
+    pixfrac: float,
+    scale_ratio: float,
+    kernel: str = "square",
+) -> DoubleArray:
+    """Noise of a weighted sum of pixels of a product, from its ERR and WHT planes.
+
+    Where few drops reach, weights are uneven: a pixel that one drop grazes has as large an error as one that
+    it fills, and both show the same noise. Errors are therefore taken times their weights, over the mean
+    weight of the aperture, as far as pixels share drops (wholly from R**2 = 1.5 for large areas); drops that
+    fall into single pixels are independent, and their errors are taken as they are.
+
+    Parameters
+    ----------
+    err, wht : DoubleArray, shape (..., ny, nx)
+        Cut-outs of the planes; pixels without weight take no part.
+    aperture : DoubleArray, shape (ny, nx)
+        Weight of each pixel in the sum.
+    pixfrac, scale_ratio, kernel
+        As for `correlation_ratio`.
+
+    Returns
+    -------
+    DoubleArray, shape (...)
+        Standard deviation of each sum.
+    """
+    is_used = wht > 0.0
+    each = np.where(is_used, aperture, 0.0)
+    squares = each**2 * np.where(is_used, err, 0.0) ** 2
+    weight = np.where(is_used, wht, 0.0)
+    mean = (np.abs(each) * weight).sum(axis=(-2, -1)) / np.abs(each).sum(axis=(-2, -1))
+    plain, even = squares.sum(axis=(-2, -1)), (squares * weight**2).sum(axis=(-2, -1)) / mean**2
+    shared = shared_part(pixfrac, scale_ratio, kernel)
+    ratio = aperture_ratio(aperture, pixfrac, scale_ratio, kernel)
+    return np.asarray(ratio * np.sqrt((1.0 - shared) * plain + shared * even))
+
+
+def shared_part(pixfrac: float, scale_ratio: float, kernel: str = "square") -> float:
+    """How far neighbouring pixels share drops, 0 to 1."""
+    return min(1.0, 2.0 * (correlation_ratio(pixfrac, scale_ratio, kernel) ** 2 - 1.0))
 
 
 def _covariance(pixfrac: float, scale_ratio: float, kernel: str) -> DoubleArray:

@@ -41,6 +41,7 @@ figure img{display:block;max-width:100%;max-height:85vh;width:auto;height:auto}
 figure .f svg{position:absolute;inset:0;width:100%;height:100%}
 figcaption{font-size:.9rem;color:var(--soft);margin-top:.3rem}table{border-collapse:collapse;font-size:.92rem}
 td{padding:.15rem .9rem .15rem 0;vertical-align:top;overflow-wrap:anywhere}
+.pictures{display:flex;flex-wrap:wrap;gap:0 1rem}.pictures figure{flex:1 1 20rem;min-width:0}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts figure{flex:1 1 18rem;max-width:28rem;margin:.6rem 0}
 .chart{width:100%;height:auto}.button{display:inline-block;padding:.4rem .9rem;border:1px solid var(--line);
 border-radius:.4rem;background:var(--card);text-decoration:none;margin:.4rem 0}
@@ -84,7 +85,8 @@ def render(
         parts.append(f"<h2>{escape(group)}</h2>")
         parts += [_row(check, known) for check in checks if check.group == group]
         parts += _drawn([chart for chart in charts if chart.group == group])
-        parts += [_figure(picture) for picture in pictures if picture.group == group]
+        own = [_figure(picture) for picture in pictures if picture.group == group]
+        parts += ['<div class="pictures">', *own, "</div>"] if own else []
     parts.append("</body></html>")
     return "\n".join(parts)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from mosaic.errors import ParameterError
 from mosaic.exposure.reader import read_science
-from mosaic.graph.job import chip_task
+from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import read_mask
 from mosaic.products.planes import TiledPlane
 from mosaic.quality.mosaic_checks import ProductPass
@@ -27,7 +27,7 @@ from mosaic.quality.rejection import GROUP as REJECTION
 from mosaic.quality.stars import find_peaks, sky_level
 from mosaic.quality.survey import Survey
 from mosaic.quality.weight_checks import STARS, WEIGHTS
-from mosaic.types import DoubleArray, FloatArray, Window
+from mosaic.types import ByteArray, DoubleArray, FloatArray, Window
 
 SIDE = 800
 THUMBNAIL_SIDE = 256
@@ -63,27 +63,67 @@ class Picture:
     """Heading under which it stands; blank: at the top."""
 
 
-def stretch(image: FloatArray) -> NDArray[np.uint8]:
-    """Asinh stretch about the sky to 0 to 255; sources keep some shape, the sky stays dark grey."""
-    level = sky_level(image)
-    finite = image[np.isfinite(image)]
-    if finite.size == 0 or not np.isfinite(level.sigma):
-        return np.zeros(image.shape, dtype=np.uint8)
-    sigma = level.sigma or float(np.ptp(finite)) / 100.0 or 1.0
-    high = max(float(np.percentile(finite, 99.8)), level.value + 20.0 * sigma)
-    low = level.value - 2.5 * sigma
-    scaled = np.arcsinh((image - low) / (4.0 * sigma)) / np.arcsinh((high - low) / (4.0 * sigma))
-    return np.asarray(np.clip(np.nan_to_num(scaled) * 255.0, 0, 255), dtype=np.uint8)
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Asinh stretch: linear about the sky, logarithmic where it is bright."""
+
+    low: float
+    """Black."""
+    knee: float
+    """Values above black at which it leaves the linear part."""
+    high: float
+    """White."""
+
+    @classmethod
+    def of(cls, image: FloatArray, bright: FloatArray | None = None) -> Stretch:
+        """Keep the sky of `image` dark, and some shape in the sources of `bright` (else of the same)."""
+        level = sky_level(image)
+        finite = image if bright is None else bright
+        finite = finite[np.isfinite(finite)]
+        if finite.size == 0 or not np.isfinite(level.sigma):
+            return cls(0.0, 1.0, 1.0)
+        sigma = level.sigma or float(np.ptp(finite)) / 100.0 or 1.0
+        high = max(float(np.percentile(finite, 99.8)), level.value + 20.0 * sigma)
+        return cls(level.value - 2.5 * sigma, 4.0 * sigma, high)
+
+    def __call__(self, image: FloatArray) -> ByteArray:
+        """Values as 0 to 255; NaN is 0."""
+        scaled = np.arcsinh((image - self.low) / self.knee) / np.arcsinh((self.high - self.low) / self.knee)
+        return np.asarray(np.clip(np.nan_to_num(scaled) * 255.0, 0, 255), dtype=np.uint8)
 
 
-def grey(image: FloatArray) -> NDArray[np.uint8]:
-    """Stretched image as colours; pixels without value have the colour of the page."""
-    colours = np.repeat(stretch(image)[..., None], 3, axis=2)
-    colours[~np.isfinite(image)] = _EMPTY
+def photo_of(image: FloatArray, bright: FloatArray) -> Callable[[FloatArray], ByteArray]:
+    """Colours of pieces of an image, all stretched as one: by the sky of a sample and its bright pixels."""
+    stretch = Stretch.of(image, bright)
+
+    def paint(values: FloatArray) -> ByteArray:
+        return _on_page(stretch(values), values)
+
+    return paint
+
+
+def map_colours(values: FloatArray, high: float) -> ByteArray:
+    """Values from 0 to `high` in the colours of `palette`, shape (ny, nx, 3)."""
+    return palette()[_map_index(values, high)]
+
+
+def _map_index(values: FloatArray, high: float) -> ByteArray:
+    place = np.clip(np.nan_to_num(values) / (high or 1.0), 0.0, 1.0) * (_N_COLOURS - 1)
+    return np.where(np.isfinite(values), np.rint(place), _N_COLOURS).astype(np.uint8)
+
+
+def _on_page(grey_levels: ByteArray, values: FloatArray) -> ByteArray:
+    colours = np.repeat(grey_levels[..., None], 3, axis=2)
+    colours[~np.isfinite(values)] = _EMPTY
     return colours
 
 
-def palette() -> NDArray[np.uint8]:
+def grey(image: FloatArray) -> ByteArray:
+    """Stretched image as colours; pixels without value have the colour of the page."""
+    return _on_page(Stretch.of(image)(image), image)
+
+
+def palette() -> ByteArray:
     """Colours of a map, shape (256, 3); the last is that of pixels without value."""
     place = np.linspace(0.0, len(_STOPS) - 1.0, _N_COLOURS)
     channels = [np.interp(place, np.arange(len(_STOPS)), _STOPS[:, k]) for k in range(3)]
@@ -92,14 +132,12 @@ def palette() -> NDArray[np.uint8]:
 
 def encode_map(values: FloatArray, high: float) -> bytes:
     """PNG of values from 0 to `high` in the colours of `palette`, the first row at the bottom."""
-    place = np.clip(np.nan_to_num(values) / (high or 1.0), 0.0, 1.0) * (_N_COLOURS - 1)
-    index = np.where(np.isfinite(values), np.rint(place), _N_COLOURS).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(index[::-1]))
+    image = Image.fromarray(np.ascontiguousarray(_map_index(values, high)[::-1]))
     image.putpalette(palette().tobytes())
     return _encoded(image, "png", compress_level=4)
 
 
-def encode_photo(colours: NDArray[np.uint8], *, quality: int = 88) -> bytes:
+def encode_photo(colours: ByteArray, *, quality: int = 88) -> bytes:
     """JPEG of a grey or coloured image, the first row at the bottom."""
     return _encoded(Image.fromarray(np.ascontiguousarray(colours[::-1])), "jpeg", quality=quality)
 
@@ -239,11 +277,20 @@ def _stars(found: ProductPass) -> Picture:
 
 
 def colour_composite(
-    planes: Sequence[FloatArray], *, stretch_sigma: float = 8.0, softening: float = 8.0
-) -> NDArray[np.uint8]:
+    planes: Sequence[FloatArray], *, stretch_sigma: float = 40.0, softening: float = 8.0
+) -> ByteArray:
     """Colours after R. Lupton et al. (2004, PASP 116, 133) from red, green and blue images.
 
     Each image is brought to its sky and noise first, so that filters of any unit go together.
+
+    Parameters
+    ----------
+    planes : sequence of FloatArray, shape (ny, nx)
+        Red, green, blue.
+    stretch_sigma : float, optional
+        Where the stretch leaves the linear part, in units of the noise.
+    softening : float, optional
+        Softening of the asinh stretch.
 
     Raises
     ------
@@ -257,6 +304,45 @@ def colour_composite(
     for plane in planes:
         level = sky_level(plane)
         scaled.append(np.nan_to_num((plane - level.value) / (level.sigma or 1.0)).astype(np.float32))
+    # Imported here because it takes matplotlib along, which takes a second.
     lupton = importlib.import_module("astropy.visualization").make_lupton_rgb
-    colours = lupton(*scaled, minimum=-1.0, stretch=stretch_sigma * 4.0, Q=softening)
-    return np.asarray(colours, dtype=np.uint8)
+    colours = np.asarray(lupton(*scaled, minimum=-1.0, stretch=stretch_sigma, Q=softening), dtype=np.uint8)
+    colours[~np.isfinite(planes).all(axis=0)] = _EMPTY
+    return colours
+
+
+def colour_picture(jobs: Sequence[Job], names: Sequence[str]) -> Picture:
+    """Colour picture of the products of three jobs in one frame: red, green, blue.
+
+    Raises
+    ------
+    ParameterError
+        When the frames differ.
+    """
+    if not all(_same_frame(jobs[0], job) for job in jobs[1:]):
+        raise ParameterError(
+            f"{', '.join(names)} lie in different frames; drizzle them with one final_refimage, or the same "
+            "final_ra, final_dec, final_scale, final_rot, final_outnx and final_outny"
+        )
+    planes: list[FloatArray] = []
+    for job in jobs:
+        sci, wht = (
+            reduce_plane(TiledPlane(job, "final", f"mosaic.zarr/{name}", name), max_side=SIDE).image
+            for name in ("sci", "wht")
+        )
+        planes.append(np.where(wht > 0, sci, np.float32(np.nan)))
+    colours = colour_composite(planes)
+    size = (colours.shape[1], colours.shape[0])
+    title = f"Colour picture: red {names[0]}, green {names[1]}, blue {names[2]}"
+    return Picture("colour", title, encode_photo(colours), "jpeg", size)
+
+
+def _same_frame(one: Job, other: Job) -> bool:
+    """Whether the products of two jobs lie on the same pixels, to a hundredth of one."""
+    first, second = one.plan.final.grid, other.plan.final.grid
+    if first.shape_yx != second.shape_yx:
+        return False
+    ny, nx = first.shape_yx
+    x, y = np.array([0.0, nx - 1.0, 0.0, nx - 1.0]), np.array([0.0, 0.0, ny - 1.0, ny - 1.0])
+    there = second.sky_to_pixel(*first.pixel_to_sky(x, y))
+    return all(bool(np.all(np.abs(a - b) < 0.01)) for a, b in zip(there, (x, y), strict=True))

@@ -8,16 +8,22 @@ what they judge.
 from __future__ import annotations
 
 import json
+import re
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from mosaic.errors import MosaicError, OutputError
 from mosaic.exposure.cache import ROW_CACHE
-from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.job import Job, forget_job_state, tile_tasks
 from mosaic.graph.plan import PLAN_NAME, Plan
-from mosaic.places import Place, place_of, put, size_of
+from mosaic.places import Place, place_of, size_of
+from mosaic.products.delivery import deliver, folder_on_disk
+from mosaic.products.partial import write_whole
 from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
 from mosaic.quality.alignment import check_alignment
 from mosaic.quality.charts import Chart, make_charts
@@ -26,14 +32,16 @@ from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
 from mosaic.quality.noise import correlation_ratio
-from mosaic.quality.pictures import Picture, make_pictures
+from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
 from mosaic.quality.survey import Survey
 from mosaic.quality.weight_checks import BOX_TO_FWHM2, check_sampling, check_stars, check_weights
+from mosaic.quality.zoom import remove_zoom, write_zoom
 
 _CACHE_BYTES = 64 << 20
+_PRODUCT = re.compile(r"_(drz|drc|drw)(_(sci|wht|ctx))?\.fits$")
 _WELL_SAMPLED_PX = 1.8
 _FAULTS = (
     MosaicError, ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
@@ -183,22 +191,47 @@ def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
     ]
 
 
-def write_report(report: Report, folder: Place) -> tuple[Place, Place]:
-    """Write report.html and report.json into a folder.
+def write_report(report: Report, folder: Path, *, zoom: str = "") -> tuple[Path, Path]:
+    """Write report.html and report.json into a folder, with the preview and a thumbnail beside them.
+
+    Parameters
+    ----------
+    report : Report
+        What was found.
+    folder : Path
+        Where to; made if absent.
+    zoom : str, optional
+        Address of the zoomable mosaic. Without one, what an earlier report left of it is removed.
 
     Raises
     ------
     OutputError
         When they cannot be written.
     """
-    text = render(report.title, report.facts, report.checks, report.pictures, report.charts)
-    page, record = folder / "report.html", folder / "report.json"
     try:
-        put(page, text.encode())
-        put(record, report.as_json().encode())
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
-    return page, record
+    if not zoom:
+        remove_zoom(folder)
+    for picture in report.pictures:
+        if picture.name == "science":
+            write_whole(folder / "preview.jpg", picture.data)
+            write_whole(folder / "thumbnail.png", thumbnail(picture))
+    page = render(report.title, report.facts, report.checks, report.pictures, report.charts, zoom=zoom)
+    return (
+        write_whole(folder / "report.html", page.encode()),
+        write_whole(folder / "report.json", report.as_json().encode()),
+    )
+
+
+@contextmanager
+def _report_folder(job: Job) -> Iterator[Path]:
+    """Folder to write a report into; that of a job in an object store is sent there afterwards."""
+    target = job.folder / "report"
+    with folder_on_disk(target) as folder:
+        yield folder
+        deliver(sorted(path for path in folder.rglob("*") if path.is_file()), folder, target)
 
 
 def report_job(job: Job, title: str) -> tuple[Report | None, str]:
@@ -213,36 +246,73 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
     """
     try:
         report = make_report(job, title, full=False)
-        write_report(report, job.folder / "report")
+        with _report_folder(job) as folder:
+            write_report(report, folder)
     except _FAULTS as error:
         return None, f"no quality report: {type(error).__name__}: {error}; the products are complete"
     return report, ""
 
 
-def report_folder(root: str, *, full: bool = True) -> tuple[Report, Place]:
+def report_folder(
+    root: str, *, full: bool = True, zoom: bool = True, colours: Sequence[str] = ()
+) -> tuple[Report, Place]:
     """Make the report of a finished job from its folder.
 
     Parameters
     ----------
     root : str
-        Root of the product names, or the job folder itself.
+        Root of the product names, the product, or the job folder itself.
     full : bool, optional
         Whether to look at every tile and exposure.
+    zoom : bool, optional
+        Whether to write the zoomable page as well.
+    colours : sequence of str, optional
+        Two more jobs in the same frame, which are green and blue of a colour picture.
 
     Raises
     ------
     OutputError
         When there is no finished job of that name.
+    ParameterError
+        When the frames of a colour picture differ.
     """
-    folder = place_of(root)
-    if size_of(folder / PLAN_NAME) < 0:
-        folder = place_of(f"{root}.mosaic")
-    if size_of(folder / PLAN_NAME) < 0:
-        raise OutputError(
-            f"no job folder {folder}; give the root of a run that kept it, as in 'mosaic drizzle -o'"
-        )
     forget_job_state()
+    job = find_job(root)
+    title = job.folder.name.removesuffix(".mosaic")
+    report = make_report(job, title, full=full)
+    if colours:
+        jobs = [job, *(find_job(name) for name in colours)]
+        picture = colour_picture(jobs, [j.folder.name.removesuffix(".mosaic") for j in jobs])
+        report = replace(report, pictures=(picture, *report.pictures))
+    with _report_folder(job) as folder:
+        address = ""
+        if zoom and job.plan.settings.driz_combine:
+            address = write_zoom(Survey(job, full=full), folder, title).name
+        write_report(report, folder, zoom=address)
+    return report, job.folder / "report" / "report.html"
+
+
+def find_job(name: str) -> Job:
+    """The finished job of a root name, of a product, or of a job folder.
+
+    Raises
+    ------
+    OutputError
+        When there is none.
+    """
+    stem = _PRODUCT.sub("", name)
+    for folder in map(place_of, (name, f"{name}.mosaic", f"{stem}.mosaic")):
+        if size_of(folder / PLAN_NAME) >= 0:
+            break
+    else:
+        raise OutputError(f"no job folder {stem}.mosaic; give the root of a run that kept it")
     job = Job(folder, Plan.read(folder))
-    report = make_report(job, folder.name.removesuffix(".mosaic"), full=full)
-    page, _record = write_report(report, folder / "report")
-    return report, page
+    settings = job.plan.settings
+    tasks = {
+        "median": tile_tasks(job.plan.separate.chips_of_tile) if settings.median else [],
+        "cosmic_rays": list(job.chip_index) if settings.driz_cr else [],
+        "final": tile_tasks(job.plan.final.chips_of_tile) if settings.driz_combine else [],
+    }
+    for phase, names in tasks.items():
+        job.ledger.require(phase, names)
+    return job

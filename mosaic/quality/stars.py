@@ -17,6 +17,8 @@ from mosaic.types import BoolArray, DoubleArray, FloatArray
 MAD_TO_SIGMA = 1.4826
 _SAMPLE = 60_000
 _CLIP_ROUNDS = 6
+_FINE_ROUNDS = 4
+_FINE_PX = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ def measure_shifts(stars: DoubleArray, models: DoubleArray, reach: int) -> tuple
     """Shift of each star against its model, pixels (x, y), and how distinct the match is.
 
     The peak of the cross-correlation gives whole pixels; the rest follows from least squares, star =
-    flux (model - shift . gradient) + constant, which knows no bias towards pixel centres.
+    flux (model - shift . gradient) + constant, repeated with the model shifted by what was found, which
+    knows no bias towards pixel centres.
 
     Parameters
     ----------
@@ -240,14 +243,29 @@ def _second_peak(correlation: DoubleArray, row: NDArray[np.int64], column: NDArr
 
 def _fine_shift(star: DoubleArray, model: DoubleArray, inner: slice) -> tuple[float, float] | None:
     """Rest of the shift after whole pixels; None when flux or shift come out as nonsense."""
-    gradient_y, gradient_x = (np.gradient(model, axis=axis) for axis in (0, 1))
-    base = model[inner, inner]
-    design = np.stack(
-        [base, gradient_x[inner, inner], gradient_y[inner, inner], np.ones_like(base)], axis=-1
-    ).reshape(-1, 4)
-    solution, *_ = np.linalg.lstsq(design, star.ravel(), rcond=None)
-    flux = float(solution[0])
-    if not 0.3 < flux < 3.0:
-        return None
-    dx, dy = -float(solution[1]) / flux, -float(solution[2]) / flux
-    return (dx, dy) if max(abs(dx), abs(dy)) < 1.5 else None
+    spectrum = np.fft.rfft2(model)
+    x = y = 0.0
+    for _ in range(_FINE_ROUNDS):
+        moved = _moved(spectrum, model.shape[0], x, y)
+        gradient_y, gradient_x = (np.gradient(moved, axis=axis) for axis in (0, 1))
+        base = moved[inner, inner]
+        design = np.stack(
+            [base, gradient_x[inner, inner], gradient_y[inner, inner], np.ones_like(base)], axis=-1
+        ).reshape(-1, 4)
+        solution, *_ = np.linalg.lstsq(design, star.ravel(), rcond=None)
+        flux = float(solution[0])
+        if not 0.3 < flux < 3.0:
+            return None
+        step = -float(solution[1]) / flux, -float(solution[2]) / flux
+        x, y = x + step[0], y + step[1]
+        if max(abs(x), abs(y)) > 1.5:
+            return None
+        if max(abs(step[0]), abs(step[1])) < _FINE_PX:
+            break
+    return x, y
+
+
+def _moved(spectrum: NDArray[np.complex128], size: int, x: float, y: float) -> DoubleArray:
+    """A square image shifted by a fraction of a pixel, from its Fourier transform."""
+    along_y, along_x = np.fft.fftfreq(size)[:, None] * y, np.fft.rfftfreq(size)[None, :] * x
+    return np.asarray(np.fft.irfft2(spectrum * np.exp(-2j * np.pi * (along_x + along_y)), s=(size, size)))

@@ -242,13 +242,12 @@ def recommend(phases: DoubleArray) -> tuple[float, float, float]:
     n = len(phases)
     if n == 1:
         return 1.0, 1.0, 0.0
-    ratios = (
-        (0.5, 0.6, 0.66, 0.8, 1.0)
-        if n >= 4 and quadrants_of(phases) >= 3
-        else (0.8, 1.0)
-        if n >= 3
-        else (1.0,)
-    )
+    quadrants = quadrants_of(phases)
+    ratios: tuple[float, ...] = (1.0,)
+    if n >= 4 and quadrants >= 3:
+        ratios = (0.5, 0.6, 0.66, 0.8, 1.0)
+    elif n >= 3 and quadrants >= 2:
+        ratios = (0.8, 1.0)
     least = 0.5 if n >= 4 else 0.7
     for ratio in ratios:
         for pixfrac in np.arange(max(least, round(ratio + 0.1, 1)), 1.01, 0.1):

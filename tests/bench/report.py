@@ -90,7 +90,7 @@ OUR_TASKS = (
     "Static Mask", "Subtract Sky", "Separate Drizzle", "Create Median", "Blot and Driz_CR", "Final Drizzle",
 )  # fmt: skip
 TOTAL = "Total (wall clock)"
-SERIAL = ("Initialization", "Export")
+SERIAL = ("Initialization", "Export", "Report")
 THEIR_STEPS: Mapping[str, tuple[str, ...]] = {
     "Initialization": ("Initialization",),
     "Static Mask": ("Static Mask",),
@@ -100,6 +100,7 @@ THEIR_STEPS: Mapping[str, tuple[str, ...]] = {
     "Blot and Driz_CR": ("Blot", "Driz_CR"),
     "Final Drizzle": ("Final Drizzle",),
     "Export": (),
+    "Report": (),
     TOTAL: ("Total",),
 }
 """Our step -> theirs."""

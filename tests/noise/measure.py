@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mosaic import pipeline
 from mosaic.options import RunOptions
-from mosaic.quality.correlation import aperture_ratio
+from mosaic.quality.correlation import aperture_ratio, aperture_sigma
 from tests.noise.design import Point
 
 DIAMETERS = (3, 5, 10, 20, 30)
@@ -36,6 +36,8 @@ class Tally:
     """Mean square of each realisation, single pixels."""
     apertures: dict[int, list[float]] = field(default_factory=lambda: {d: [] for d in DIAMETERS})
     """The same by diameter."""
+    plain: dict[int, list[float]] = field(default_factory=lambda: {d: [] for d in DIAMETERS})
+    """The same with ``R sqrt(sum ERR**2)``, as if weights were even."""
     n_apart: int = 0
     """Apertures of the largest size that do not overlap."""
     unevenness: list[float] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Tally:
         return {
             "pixel": ratio(self.pixels),
             "apertures": {str(d): ratio(squares) for d, squares in self.apertures.items()},
+            "plain": {str(d): ratio(squares) for d, squares in self.plain.items()},
             "error": 1.0 / float(np.sqrt(2.0 * max(self.n_apart, 1))),
             "unevenness": float(np.mean(self.unevenness)),
         }
@@ -94,17 +97,19 @@ def _add(tally: Tally, point: Point, product: Path, inputs: Sequence[Path]) -> N
     covered = wht[rows, columns]
     tally.unevenness.append(float(covered.std() / np.median(covered)))
     # A hole adds nothing to a sum, nor to its error.
-    deviation, variance = np.where(is_hit, deviation, 0.0), np.where(is_hit, err**2, 0.0)
+    planes = [np.where(is_hit, plane, 0.0) for plane in (deviation, err, wht)]
     for diameter in DIAMETERS:
-        aperture = disc(diameter)
-        y, x = np.nonzero(aperture)
-        y, x = y - diameter // 2, x - diameter // 2
-        total, square = np.zeros(len(places)), np.zeros(len(places))
-        for dy, dx in zip(y.tolist(), x.tolist(), strict=True):
-            total += deviation[places[:, 1] + dy, places[:, 0] + dx]
-            square += variance[places[:, 1] + dy, places[:, 0] + dx]
-        ratio = aperture_ratio(aperture.astype(np.float64), point.pixfrac, point.scale, point.kernel)
-        tally.apertures[diameter].append(float(np.mean(total**2 / square)) / ratio**2)
+        aperture = disc(diameter).astype(np.float64)
+        step = np.arange(len(aperture)) - diameter // 2
+        for some in np.array_split(places, 8):
+            rows, columns = some[:, 1, None, None] + step[:, None], some[:, 0, None, None] + step
+            sums, errors, weights = (plane[rows, columns] for plane in planes)
+            total = (sums * aperture).sum(axis=(1, 2))
+            drops = point.pixfrac, point.scale, point.kernel
+            sigma = aperture_sigma(errors, weights, aperture, *drops)
+            plain = aperture_ratio(aperture, *drops) * np.sqrt((errors**2 * aperture).sum(axis=(1, 2)))
+            tally.apertures[diameter].append(float(np.mean((total / sigma) ** 2)))
+            tally.plain[diameter].append(float(np.mean((total / plain) ** 2)))
     tally.n_apart += int(len(places) * CELL**2 / max(DIAMETERS) ** 2)
 
 

@@ -22,6 +22,8 @@ class Bound:
     """Largest that each may be."""
 
 
+KEYWORD_ROWS: Final = frozenset({22, 23, 24})
+"""Rows of headers: bounded by the names of the keywords that differ."""
 _IMAGE: Final = Bound("share of px apart by more than 1 sigma; median in sigma", (0.05, 0.5))
 _WEIGHT: Final = Bound("share of px apart by more than 1 %", (0.05,))
 _FLAGS: Final = Bound("share of the px of a chip", (0.02,))
@@ -46,6 +48,7 @@ BOUNDS: Final[Mapping[int, Bound]] = {
     21: Bound("of the flux", (0.01,)),
     22: _KEYWORDS,
     23: _KEYWORDS,
+    24: _KEYWORDS,
 }
 """Bound of every row that can be excused."""
 
@@ -61,7 +64,7 @@ class Excuse:
     factor: float = 1.0
     """What the defect multiplies the values of the reference by: taken out before they are bounded."""
     names: tuple[str, ...] = ("MDRIZSKY",)
-    """Patterns of keywords that may differ (rows 22 and 23), without the place before them."""
+    """Patterns of keywords that may differ (rows of headers), without the place before them."""
     error: str = ""
     """Part of the message with which the reference ends (row 0)."""
 
@@ -71,8 +74,8 @@ class Excuse:
 
     def holds(self, number: int, apart: tuple[float, ...], names: tuple[str, ...]) -> bool:
         """Whether a row stays inside its bound."""
-        if number in (22, 23):
-            return not self.unnamed(names)
+        if number in KEYWORD_ROWS:
+            return bool(names) and not self.unnamed(names)
         limits = self.limits_of(number)
         return len(apart) == len(limits) and all(a <= b for a, b in zip(apart, limits, strict=True))
 
@@ -86,7 +89,7 @@ class Excuse:
 
     def describe(self, number: int, apart: tuple[float, ...], names: tuple[str, ...]) -> str:
         """The bound and what was found, in words."""
-        if number in (22, 23):
+        if number in KEYWORD_ROWS:
             others = self.unnamed(names)
             return f"only {', '.join(self.names)} differ" if not others else f"also {', '.join(others[:4])}"
         limits = self.limits_of(number)

@@ -242,18 +242,33 @@ def _headerlets(c: Context) -> Iterator[Row]:
         found += [f"{exposure_root(path)}[{extver}] {text}" for text in differ]
     yield judged(24, "WCS of the exposures", "equal", summarise(found), (len(found), 0))
     ours = sorted(path.name for path in c.ours.folder.glob("*_hlet.fits"))
-    found = [f"{name} is missing or alone" for name in set(ours) ^ set(theirs)]
-    for name in sorted(set(ours) & set(theirs)):
-        with fits.open(c.ours.folder / name) as mine, fits.open(c.theirs.folder / name) as other:
-            if [(hdu.name, hdu.ver) for hdu in mine] != [(hdu.name, hdu.ver) for hdu in other]:
-                found.append(f"{name}: other extensions")
-                continue
-            for a, b in zip(mine, other, strict=True):
-                differ = header_differences(a.header, b.header, ignored=IGNORED_OF_HEADERLETS)
-                found += [f"{name}[{a.name},{a.ver}] {text}" for text in differ]
-                if a.data is not None and not np.array_equal(a.data, b.data):
-                    found.append(f"{name}[{a.name},{a.ver}]: other values")
-    yield judged(24, f"{len(theirs)} headerlets", "equal", summarise(found), (len(found), 0))
+    lost = [f"{name} is missing or alone" for name in set(ours) ^ set(theirs)]
+    for path, extver, index in c.theirs.chips:
+        name = f"{exposure_root(path)}_flt_hlet.fits"
+        if name in ours:
+            own = fits.getheader(c.ours.folder / name, ("SIPWCS", extver))
+            # ORIENTAT is that of the CD matrix in a headerlet, in the reference too.
+            names = [key for key in own if WCS_CARDS.fullmatch(key) and key != "ORIENTAT"]
+            exposure = fits.getheader(c.theirs.updated / path.name, index)
+            lost += [f"{name} {text}" for text in header_differences(own, exposure, keywords=names)]
+    title = "headerlets against the exposures of the reference"
+    yield judged(24, title, "equal", summarise(lost), (len(lost), 0))
+    found = [text for name in sorted(set(ours) & set(theirs)) for text in _headerlet_pair(c, name)]
+    title = f"{len(theirs)} headerlets"
+    yield judged(24, title, "equal", summarise(found), (len(found), 0), names=_names(found))
+
+
+def _headerlet_pair(c: Context, name: str) -> Iterator[str]:
+    """What differs between two headerlets of one name."""
+    with fits.open(c.ours.folder / name) as mine, fits.open(c.theirs.folder / name) as other:
+        if [(hdu.name, hdu.ver) for hdu in mine] != [(hdu.name, hdu.ver) for hdu in other]:
+            yield f"{name} EXTENSIONS: others"
+            return
+        for a, b in zip(mine, other, strict=True):
+            for text in header_differences(a.header, b.header, ignored=IGNORED_OF_HEADERLETS):
+                yield f"{name}[{a.name},{a.ver}] {text}"
+            if a.data is not None and not np.array_equal(a.data, b.data):
+                yield f"{name}[{a.name},{a.ver}] VALUES: differ"
 
 
 def _names(differences: list[str]) -> tuple[str, ...]:

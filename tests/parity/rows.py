@@ -44,7 +44,7 @@ class Row:
     apart: tuple[float, ...] = ()
     """How far the two lie apart as a whole, for the bound of an excused row (`tests.parity.bounds`)."""
     names: tuple[str, ...] = ()
-    """Keywords that differ (rows 22 and 23)."""
+    """Keywords that differ (rows of headers)."""
     bound: str = ""
     """The bound of an excused row, and what was found."""
 

@@ -124,7 +124,7 @@ GROSS = {
     "matches": ("bad", LOST),
     "clip_edge": ("bad", EDGE),
     "alignment": ("bad", EDGE),
-    "residual_flow": ("bad", "jflo0101q"),
+    "residual_flow": ("look", "jflo0101q"),
     "match_coverage": ("look", "jhal0101q"),
 }
 

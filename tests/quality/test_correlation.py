@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mosaic.kernels.drizzle import KERNELS
-from mosaic.quality.correlation import aperture_ratio, block_ratio, correlation_ratio
+from mosaic.quality.correlation import aperture_ratio, aperture_sigma, block_ratio, correlation_ratio
 from tests.support.maps import linear_model
 
 CASES = [
@@ -78,3 +78,31 @@ def test_weights_of_an_aperture_count() -> None:
     assert aperture_ratio(pair, 1.0, 0.5) < 0.7
     assert aperture_ratio(pair, 1.0, 0.5, "point") == pytest.approx(1.0)
     assert correlation_ratio(0.0, 1.0, "lanczos3") == pytest.approx(1.0)
+
+
+def test_error_of_an_aperture_is_that_of_its_pixels_where_weights_are_even() -> None:
+    err = np.random.default_rng(3).uniform(1.0, 2.0, (4, 7, 7))
+    wht = np.full(err.shape, 500.0)
+    aperture = np.ones((7, 7))
+    independent = np.sqrt((err**2).sum(axis=(1, 2)))
+    for kernel, pixfrac, scale in CASES:
+        ratio = aperture_ratio(aperture, pixfrac, scale, kernel)
+        found = aperture_sigma(err, wht, aperture, pixfrac, scale, kernel)
+        np.testing.assert_allclose(found, ratio * independent, rtol=1e-12)
+
+
+def test_uneven_weights_count_where_drops_are_shared() -> None:
+    # Half of the pixels are grazed: a tenth of the weight, the same error.
+    wht = np.ones((8, 8))
+    wht[::2] = 0.1
+    err, aperture = np.ones((8, 8)), np.ones((8, 8))
+    expected = np.sqrt(32 * (1.0 + 0.1**2)) / 0.55
+    found = aperture_sigma(err, wht, aperture, 1.0, 0.5)
+    assert found == pytest.approx(expected * block_ratio(1.0, 0.5, 8))
+    assert aperture_sigma(err, wht, aperture, 1.0, 0.5, "point") == pytest.approx(8.0)
+
+
+def test_holes_take_no_part() -> None:
+    err, wht = np.ones((6, 6)), np.ones((6, 6))
+    err[2, 3], wht[2, 3] = np.nan, 0.0
+    assert aperture_sigma(err, wht, np.ones((6, 6)), 0.5, 1.0, "point") == pytest.approx(np.sqrt(35.0))
