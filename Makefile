@@ -91,7 +91,7 @@ image: ## Build the image of scheduler, workers and service.
 	docker build -f cluster/image/Dockerfile -t mosaic-hst .
 
 up: ## Start scheduler, two workers, object store and job service in containers (docs/cluster.md).
-	mkdir -p "$${MOSAIC_DATA:?name the folder of inputs and products}"/{mosaics,.objects,.state}
+	mkdir -p "$${MOSAIC_DATA:?name the folder of inputs and products}"/{inputs,mosaics,.objects,.state}
 	docker compose up --build --detach
 
 down: ## Stop them.

@@ -114,9 +114,12 @@ class Workers:
             try:
                 self.client = self._connect(CONNECT_TIMEOUT_S)
                 break
-            except ClusterError:
+            except ClusterError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise ClusterError(
+                        f"the scheduler was lost and is not back after {self.spec.worker_wait_s:.0f} s "
+                        f"({error}); start it, then run the same command to continue"
+                    ) from error
                 time.sleep(_PAUSE_S)
         self.require_workers(deadline - time.monotonic())
         return self.client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -92,34 +93,38 @@ class _Stage:
         self._services = services
         self._folder = folder
         self.port = free_port()
+        self.service_port = free_port()
 
     def _here(self, word: str) -> str:
         for name in ("scheduler:8786", "localhost:8786"):
             word = word.replace(name, f"127.0.0.1:{self.port}")
-        word = word.replace("0.0.0.0", "127.0.0.1")
-        return {"8786": str(self.port), ":8787": ":0", "/tmp": str(self._folder)}.get(word, word)
+        word = word.replace("0.0.0.0", "127.0.0.1").replace(GIVEN["MOSAIC_DATA"], str(self._folder))
+        word = word.replace("localhost:8765", f"127.0.0.1:{self.service_port}")
+        here = {"8786": self.port, ":8787": ":0", "8765": self.service_port, "/tmp": self._folder}
+        return str(here.get(word, word))
 
     def command(self, name: str) -> list[str]:
-        words = [self._here(word) for word in self._services[name]["command"]]
-        assert words[0] == "dask"
-        return [sys.executable, "-m", *words]
+        program, *words = (self._here(word) for word in self._services[name]["command"])
+        return [sys.executable, "-m", {"dask": "dask", "mosaic": "mosaic.cli"}[program], *words]
 
     def check(self, name: str) -> list[str]:
         kind, *words = self._services[name]["healthcheck"]["test"]
-        text = " ".join(words) if kind == "CMD" else words[0]
-        found = [self._here(word.strip('"')) for word in text.replace("$$(hostname -i)", "127.0.0.1").split()]
-        assert found[0] == "python"
-        return [sys.executable, *found[1:]]
+        if kind == "CMD-SHELL":
+            words = shlex.split(words[0].replace("$$(hostname -i)", "127.0.0.1"))
+        assert words[0] == "python"
+        return [sys.executable, *map(self._here, words[1:])]
 
 
 @pytest.fixture(scope="module")
 def stage(services: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Stage]:
     folder = tmp_path_factory.mktemp("compose")
+    for name in ("inputs", "mosaics"):
+        (folder / name).mkdir()
     made = _Stage(services, folder)
     log = (folder / "log").open("wb")
     with log:
         processes = []
-        for name in ("scheduler", "worker"):
+        for name in ("scheduler", "worker", "service"):
             process = subprocess.Popen(made.command(name), stdout=log, stderr=log, env=_environment())
             processes.append(process)
         yield made
@@ -132,9 +137,9 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("name", ["scheduler", "worker"])
+@pytest.mark.parametrize("name", ["scheduler", "worker", "service"])
 def test_commands_and_health_checks_work_together(stage: _Stage, name: str) -> None:
-    deadline = time.monotonic() + 300.0  # a worker compiles its kernels where nobody did before
+    deadline = time.monotonic() + 1800.0  # a worker compiles its kernels where nobody did before
     while True:
         done = subprocess.run(
             stage.check(name), capture_output=True, text=True, check=False, env=_environment()
@@ -143,7 +148,7 @@ def test_commands_and_health_checks_work_together(stage: _Stage, name: str) -> N
             break
         assert time.monotonic() < deadline, done.stdout + done.stderr
         time.sleep(0.2)
-    assert done.stdout == "well\n"
+    assert done.stdout == ("" if name == "service" else "well\n")
 
 
 def test_a_health_check_of_a_worker_that_is_not_there_says_so(stage: _Stage) -> None:
