@@ -86,8 +86,8 @@ def write_report(
         "degrees rms, and its header does not say so: against the first they are",
         f"{np.sqrt((before[:, :2] ** 2).mean()):.2f} pixels rms per axis and",
         f"{np.sqrt((before[:, 2] ** 2).mean()):.4f} degrees off. `searchrad=1.5`, `rscale`,",
-        "`conv_width=3.5` and `skysigma=8` for both programs; everything else by default. At the lower threshold",
-        "most sources are cosmic rays.",
+        "`conv_width=3.5` and `skysigma=8` for both programs; everything else by default. At the lower",
+        "threshold most sources are cosmic rays.",
         "",
         (
             "| threshold | program | shift left, px rms | worst, px | roll left, deg rms | residuals, px "
@@ -95,16 +95,16 @@ def write_report(
         ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for f in figures:
-        lines.append(
-            f"| {f.threshold:.0f} | {f.program} | {f.shift_px:.4f} | {f.worst_px:.3f} | {f.roll_deg:.5f} | "
-            f"{f.residual_px:.4f} | {f.limit_px:.4f} | {min(f.matches, default=0)} to {max(f.matches, default=0)} | {f.cpu_s:.1f} |"
-        )
+    lines += [
+        f"| {f.threshold:.0f} | {f.program} | {f.shift_px:.4f} | {f.worst_px:.3f} | {f.roll_deg:.5f} | "
+        f"{f.residual_px:.4f} | {f.limit_px:.4f} | {_span(f.matches)} | {f.cpu_s:.1f} |"
+        for f in figures
+    ]
     lines += [
         "",
-        "*Limit*: how far the centres of the matched sources scatter about the true places of their stars, for two",
-        "lists together (times the root of two): what residuals would be if the solutions were perfect. *CPU*:",
-        "processor time of all threads, finding to headers, without imports and compilation.",
+        "*Limit*: how far the centres of the matched sources scatter about the true places of their stars, for",
+        "two lists together (times the root of two): what residuals would be if the solutions were perfect.",
+        "*CPU*: processor time of all threads, finding to headers, without imports and compilation.",
         "",
         "| figure | target | measured |  |",
         "|---|---|---|---|",
@@ -132,13 +132,17 @@ def write_report(
             "",
             "## A real set that is a trap",
             "",
-            "Three dithered WFC3/UVIS subarrays of 104 s (F814W). About ten stars lie among hundreds of cosmic rays",
-            "and hot pixels, which stay on the detector while the telescope moves: to match them is to undo the",
-            "dither of 3.4 and 6.8 pixels. The headers are good: eight stars agree to 0.1 pixels as they are. A",
-            "solution is right when its shift is near zero, and a refusal is better than a wrong shift.",
+            "Three dithered WFC3/UVIS subarrays of 104 s (F814W). About ten stars lie among hundreds of cosmic",
+            "rays and hot pixels, which stay on the detector while the telescope moves: to match them is to undo",
+            "the dither of 3.4 and 6.8 pixels. The headers are good: eight stars agree to 0.1 pixels as they are.",
+            "A solution is right when its shift is near zero; a refusal is better than a wrong shift.",
             "",
             "| parameters | program | exposure | outcome (pixels) |",
             "|---|---|---|---|",
             *(f"| {row.parameters} | {row.program} | {row.exposure} | {row.text} |" for row in real),
         ]
     path.write_text("\n".join(lines) + "\n")
+
+
+def _span(counts: Sequence[int]) -> str:
+    return f"{min(counts, default=0)} to {max(counts, default=0)}"
