@@ -17,10 +17,10 @@ BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity bench scale docs lint format image up down clean
+.PHONY: help setup demo test parity bench scale noise cosmic-rays integration docs lint format image up down clean
 
 help: ## Show the targets.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -65,6 +65,15 @@ bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other progr
 scale: $(STAMP) ## Plan and drive a job of 12,880 exposures whose tasks only pretend (ARGS="real" drizzles 100).
 	$(BIN)/python -m tests.scale $(or $(ARGS),dry)
 
+noise: $(STAMP) ## Compare the reported errors with the scatter of simulated blank sky.
+	$(BIN)/python -m tests.noise $(ARGS)
+
+cosmic-rays: $(STAMP) $(PARITY_STAMP) ## Compare the rejection of cosmic rays with the truth, beside DrizzlePac.
+	$(BIN)/python -m tests.cosmic_rays --oracle-python $(PARITY_VENV)/bin/python $(ARGS)
+
+integration: $(STAMP) ## Kill processes, fill disks, lose writes; figures for docs/reliability.md (ARGS=kills narrows it).
+	$(BIN)/python -m tests.integration --page docs/reliability.md $(ARGS)
+
 docs: $(DOCS_STAMP) ## Build the documentation into build/docs/site (ARGS=--no-notebooks is quicker).
 	$(BIN)/python docs/make_site.py $(ARGS)
 	$(BIN)/python -m mkdocs build --quiet --strict --config-file build/docs/mkdocs.yml
@@ -78,10 +87,11 @@ format: $(LINT_STAMP) ## Bring the code into form.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-image: ## Build the image of scheduler and workers.
+image: ## Build the image of scheduler, workers and service.
 	docker build -f cluster/image/Dockerfile -t mosaic-hst .
 
-up: ## Start a scheduler and two workers in containers.
+up: ## Start scheduler, two workers, object store and job service in containers (docs/cluster.md).
+	mkdir -p "$${MOSAIC_DATA:?name the folder of inputs and products}"/{inputs,mosaics,.objects,.state}
 	docker compose up --build --detach
 
 down: ## Stop them.

@@ -140,7 +140,7 @@ def _parameters() -> str:
 
 
 def _align_parameters() -> str:
-    from mosaic.align import settings
+    from mosaic.alignment import settings
 
     lines = ["# Parameters of align", "", "Names are those of TweakReg and imagefindpars.", ""]
     for title, model in (("Alignment", settings.AlignSettings), ("Source finding", settings.FindSettings)):

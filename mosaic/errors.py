@@ -63,6 +63,10 @@ class PixelError(ExposureError):
     """Raised when no pixel of an exposure can be used."""
 
 
+class AlignmentError(ExposureError):
+    """Raised when an exposure cannot be brought into line with the others or with a catalogue."""
+
+
 class InstrumentError(ExposureError):
     """Raised when an exposure comes from an instrument that is not supported."""
 
@@ -81,6 +85,14 @@ class StoreError(MosaicError):
 
 class PlanMismatchError(MosaicError):
     """Raised when a job folder belongs to other inputs or parameters than those given."""
+
+
+class RunCancelledError(MosaicError):
+    """Raised when a run was asked to stop: what is finished is kept, the same command continues."""
+
+
+class ClusterError(MosaicError):
+    """Raised when workers cannot be had or are lost: mend the cluster, then run the same command again."""
 
 
 class CatalogError(MosaicError, ValueError):

@@ -6,6 +6,9 @@ not cover any of these by itself (`mosaic.exposure`, `mosaic.headers`).
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from mosaic.exposure.mdriztab import read_mdriztab
 from mosaic.headers.update_wcs import update_wcs
 from mosaic.options import RunOptions
 from mosaic.parameters import apply_table
+from mosaic.places import Place, RemotePlace
 from mosaic.products.empty import write_empty_product
 from mosaic.products.naming import resolve_product_names
 from mosaic.settings import Settings
@@ -47,16 +51,17 @@ class Inputs:
         """Product name of the association table, when that was the input."""
         return self.expanded.product
 
-    def without(self, error: ExposureError) -> Inputs | None:
-        """Inputs as if one exposure had never been listed; None when it is not one of them."""
+    def without(self, *errors: ExposureError) -> Inputs | None:
+        """Inputs as if some exposures had never been listed; None when they are not among them."""
+        names = {error.exposure for error in errors}
         # One exposure of several in a file takes the file with it.
-        held = {e.path for e in self.catalogue.exposures if e.rootname == error.exposure}
+        held = {e.path for e in self.catalogue.exposures if e.rootname in names}
         files = tuple(file for file in self.expanded.files if file.path not in held)
         if len(files) == len(self.expanded.files):
             return None
-        return self.reader.read(replace(self.expanded, files=files), (*self.catalogue.rejected, error))
+        return self.reader.read(replace(self.expanded, files=files), (*self.catalogue.rejected, *errors))
 
-    def write_empty_product(self) -> Path | None:
+    def write_empty_product(self) -> Place | None:
         """Write the product without pixels of a run that no exposure is left to; None when there is none."""
         listed = [file.path for file in self.reader.listed]
         return write_empty_product(listed, self.output or self.product, self.reasons)
@@ -132,6 +137,11 @@ class InputReader:
         return Inputs(catalogue, settings, self, expanded)
 
     @property
+    def job_folder(self) -> Path:
+        """Folder of the job, in which the copies of inputs are."""
+        return self.staging_dir.parent
+
+    @property
     def _wants_new_wcs(self) -> bool:
         return self.settings.updatewcs and self.settings.coeffs and not self.settings.wcskey
 
@@ -188,9 +198,16 @@ def read_inputs(
 
 
 def _staging_folder(expanded: ExpandedInputs, output: str) -> Path:
-    """Where copies of inputs are: in the job folder, so that they last as long as it."""
+    """Where copies of inputs are: in the job folder, so that they last as long as it.
+
+    For a job folder in an object store they are made on a disk and shared from there (`share_copies`).
+    """
     first = expanded.files[0].path if expanded.files else "final"
     names = resolve_product_names(
         output, first, instrument="", n_exposures=len(expanded.files), association=expanded.product
     )
-    return names.path(f"{names.rootname}.mosaic") / "inputs"
+    folder = names.place(f"{names.rootname}.mosaic")
+    if isinstance(folder, RemotePlace):
+        digest = hashlib.sha256(folder.url.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"mosaic-copies-{os.getuid()}" / digest / "inputs"
+    return folder / "inputs"

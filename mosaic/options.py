@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import psutil
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mosaic.errors import ParameterError
 from mosaic.parameters import describe_problems, join_problems
 from mosaic.values import Memory, Side
 
 LOCAL_SCHEDULERS: Final = ("threads", "processes", "serial")
-"""Schedulers that need no address."""
+"""Schedulers of this machine, which need no address."""
+BATCH_SCHEDULERS: Final = ("slurm", "pbs", "sge", "lsf", "kubernetes")
+"""Systems that are asked for workers."""
 _DEFAULT_SHARE_OF_MEMORY: Final = 0.75
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -48,10 +50,11 @@ def _default_memory() -> int:
 
 def _check_scheduler(text: str) -> str:
     """Refuse a scheduler that is neither a local kind nor an address."""
-    if text in LOCAL_SCHEDULERS or "://" in text or ":" in text:
+    if text in {*LOCAL_SCHEDULERS, *BATCH_SCHEDULERS, "cluster"} or ":" in text:
         return text
     raise ValueError(
-        f"it must be one of {', '.join(LOCAL_SCHEDULERS)}, or an address such as tcp://host:8786"
+        f"it must be one of {', '.join(LOCAL_SCHEDULERS + BATCH_SCHEDULERS)}, cluster (as --cluster or the "
+        "environment say), an address such as tls://host:8786, or module:factory"
     )
 
 
@@ -69,7 +72,12 @@ class RunOptions(BaseModel):
         default=1024, description="Side of an output tile, pixels."
     )
     scheduler: Annotated[str, AfterValidator(_check_scheduler)] = Field(
-        default="threads", description="threads, processes, serial, or the address of a Dask scheduler."
+        default="threads",
+        description="threads, processes, serial, slurm, pbs, sge, lsf, kubernetes, the address of a Dask "
+        "scheduler, module:factory, or cluster: as `cluster` says.",
+    )
+    cluster: tuple[str, ...] = Field(
+        default=(), description="What the cluster is like: TOML files and NAME=VALUE, later ones first."
     )
     on_error: Literal["stop", "skip"] = Field(
         default="stop", description="On an exposure that cannot be used: stop, or set it aside and go on."
@@ -78,6 +86,14 @@ class RunOptions(BaseModel):
         default=False, description="Discard what an earlier run left instead of continuing it."
     )
     keep_job: bool = Field(default=True, description="Keep the job folder after the products are written.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_cluster(cls, values: dict[str, object]) -> dict[str, object]:
+        """Whoever describes a cluster means to use it."""
+        if values.get("cluster") and "scheduler" not in values:
+            return {**values, "scheduler": "cluster"}
+        return values
 
     @classmethod
     def resolve(cls, **names: object) -> RunOptions:
@@ -95,5 +111,5 @@ class RunOptions(BaseModel):
 
     @property
     def is_cluster(self) -> bool:
-        """Whether the scheduler is an address."""
+        """Whether the workers belong to a cluster rather than to this run."""
         return self.scheduler not in LOCAL_SCHEDULERS

@@ -3,115 +3,72 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mosaic.errors import ExposureError, OutputError, ParameterError
+from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
+from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
-from mosaic.graph.budget import Budget, choose_tile, plan_budget
-from mosaic.graph.driver import Backend, Driver, SerialBackend, ThreadBackend, finished_tasks, plan_tasks
-from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.budget import Budget, choose_tile, plan_budget, plan_cluster_budget
+from mosaic.graph.cancel import CancelToken, release
+from mosaic.graph.driver import (
+    Backend,
+    Driver,
+    SerialBackend,
+    ThreadBackend,
+    finished_tasks,
+    plan_tasks,
+    widest_phase,
+)
+from mosaic.graph.folder import open_folder
 from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
-from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver, TaskRecord
+from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
+from mosaic.outcome import PlanReport, Result, StepClock
 from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings
+from mosaic.places import Place, RemotePlace, remove
+from mosaic.products.delivery import deliver, folder_on_disk
 from mosaic.products.export import export_intermediates, export_products
-from mosaic.products.naming import ProductNames, resolve_product_names
+from mosaic.products.naming import ExposureNames, ProductNames, resolve_product_names
 from mosaic.products.update import update_inputs, write_cleaned
-from mosaic.provenance import format_toml, parameters_path, write_parameter_file
+from mosaic.provenance import format_toml, parameters_place, write_parameter_file
 from mosaic.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.connect import Workers
+    from mosaic.alignment.injob import JobAlignment
+    from mosaic.alignment.settings import AlignChoice, AlignParameters
+
+__all__ = [
+    "PlanReport",
+    "Remap",
+    "Result",
+    "align_inputs",
+    "budget_of",
+    "drizzle",
+    "job_folder",
+    "make_plan",
+    "plan",
+    "ready_kernels",
+]
 
 Remap = Callable[[Sequence[Exposure], RunGrids], Sequence[Exposure]]
 """Replaces the coordinate maps of exposures, given both output frames."""
-
-STEP_OF_PHASE = {
-    "static": "Static Mask",
-    "static_mask": "Static Mask",
-    "sky": "Subtract Sky",
-    "sky_overlaps": "Subtract Sky",
-    "weights": "Separate Drizzle",
-    "single": "Separate Drizzle",
-    "median": "Create Median",
-    "cosmic_rays": "Blot and Driz_CR",
-    "final": "Final Drizzle",
-}
-"""DrizzlePac's name of the step that a phase belongs to (separate drizzle and median are one pass)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a run made."""
-
-    products: tuple[Path, ...]
-    """Product files, and intermediates when they were asked for."""
-    job_folder: Path
-    """Stores, ledger and plan."""
-    timings: tuple[tuple[str, float, str], ...]
-    """Step, seconds of work summed over its tasks (wall time for Initialization, Export and Total), note."""
-    peak_memory_bytes: int
-    """Largest memory of all processes of the run together, as seen by sampling."""
-    budget: Budget
-    """What was stated before the run."""
-    rejected: tuple[ExposureError, ...] = ()
-    """Exposures that were set aside, and why."""
-    warnings: tuple[str, ...] = ()
-    """What the user should know."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanReport:
-    """What a run would do."""
-
-    plan: Plan
-    budget: Budget
-    names: ProductNames
-    rejected: tuple[ExposureError, ...]
-
-    def as_rows(self) -> list[tuple[str, str]]:
-        """Label and value, one row each."""
-        final, separate = self.plan.final, self.plan.separate
-        shape = final.grid.shape_yx
-        mib = 1 << 20
-        return [
-            ("exposures", f"{len(self.plan.exposures)} with {len(self.plan.chips)} chips"),
-            ("set aside", "; ".join(str(error) for error in self.rejected) or "none"),
-            (
-                "product",
-                str(self.names.path(self.names.built if self.plan.settings.build else self.names.stem)),
-            ),
-            ("frame", f"{shape.nx} x {shape.ny} pixels of {final.grid.scale_arcsec:.6g} arcsec"),
-            ("centre", "RA {:.7f} Dec {:+.7f}".format(*final.grid.crval_deg)),
-            ("position angle of +y", f"{final.grid.orientat_deg:.4f} deg"),
-            ("tiles", f"{len(final.chips_of_tile)} of {final.tile} px, median {len(separate.chips_of_tile)}"),
-            ("tasks at a time", str(self.budget.n_parallel)),
-            (
-                "peak memory",
-                f"{self.budget.peak_bytes / mib:.0f} MiB of {self.budget.granted_bytes / mib:.0f} MiB",
-            ),
-            ("scratch disk", f"{self.budget.scratch_bytes / mib:.0f} MiB"),
-            ("product disk", f"{self.budget.product_bytes / mib:.0f} MiB"),
-            ("estimated time", f"{estimate_seconds(self.plan, self.budget):.0f} s with compiled kernels"),
-        ]
-
-
-SECONDS_PER_INPUT_PIXEL = 4.5e-7
-"""Work of all phases per input pixel with the default parameters, one core (measured)."""
-
-
-def estimate_seconds(plan: Plan, budget: Budget) -> float:
-    """Rough wall time of a run."""
-    pixels = sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
-    return 3.0 + pixels * SECONDS_PER_INPUT_PIXEL / budget.n_parallel
 
 
 def plan(
@@ -120,6 +77,7 @@ def plan(
     *,
     options: RunOptions | None = None,
     settings: Settings | None = None,
+    align: AlignChoice = None,
     **parameters: object,
 ) -> PlanReport:
     """Say what `drizzle` would do with the same arguments, without reading a pixel.
@@ -128,9 +86,12 @@ def plan(
     """
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
+    aligning = _resolve_alignment(align)
     read = read_inputs(inputs, output, settings, options, is_run=False)
     names, made, _notes = make_plan(read, options)
-    return PlanReport(made, budget_of(made, options), names, read.catalogue.rejected)
+    with _open_workers(options) as workers:
+        budget = budget_of(made, options, workers)
+    return PlanReport(made, budget, names, read.catalogue.rejected, aligning is not None)
 
 
 def drizzle(
@@ -141,6 +102,8 @@ def drizzle(
     observer: Observer | None = None,
     settings: Settings | None = None,
     remap: Remap | None = None,
+    align: AlignChoice = None,
+    cancel: CancelToken | None = None,
     **parameters: object,
 ) -> Result:
     """Combine exposures into a mosaic: AstroDrizzle's steps, in parallel, within a memory budget.
@@ -159,6 +122,11 @@ def drizzle(
         Checked parameters; else `parameters` are used.
     remap : callable, optional
         Replaces the coordinate maps of the exposures, the frames being made from their own.
+    align : bool, mapping or AlignParameters, optional
+        Align the exposures first: True, or TweakReg's parameters by name. The inputs stay as they are; the
+        solution is kept in the job folder, headerlets (``headerlet=True``) beside the products.
+    cancel : CancelToken, optional
+        Stops the run from another thread; the same call continues it.
     **parameters
         Parameters by DrizzlePac's names.
 
@@ -172,67 +140,162 @@ def drizzle(
     ParameterError
         For an unknown parameter or an impossible value.
     ExposureError
-        For an exposure that cannot be used, unless ``options.on_error`` is "skip".
+        For an exposure that cannot be used or aligned, unless ``options.on_error`` is "skip".
+    RunCancelledError
+        When `cancel` was used.
     BudgetError, OutputError, PlanMismatchError, StoreError
         As their names say.
     """
     options = options or RunOptions()
     observer = observer or SilentObserver()
+    cancel = cancel or CancelToken()
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
+    aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
-    read = read_inputs(inputs, output, settings, options)
+    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
+        run = _Run(options, observer, cancel, start, workers)
+        return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
+
+
+def _resolve_alignment(align: AlignChoice) -> AlignParameters | None:
+    """Checked parameters of the alignment; None when none is wanted, which is known without its settings."""
+    if align is None or align is False:
+        return None
+    from mosaic.alignment.settings import resolve_align  # noqa: PLC0415
+
+    return resolve_align(align)
+
+
+def _drizzle_inputs(read: Inputs, aligning: AlignParameters | None, run: _Run, remap: Remap | None) -> Result:
+    """Drizzle what can be drizzled, setting exposures aside one by one where that is asked for."""
+    options, observer = run.options, run.observer
     while True:
         if not read.catalogue.exposures and (empty := read.write_empty_product()) is not None:
             observer.message("WARNING", f"wrote {empty} without pixels")
         try:
-            return _drizzle_catalogue(read, options, observer, start, remap)
+            run.cancel.raise_if_cancelled()
+            if aligning is None:
+                return _drizzle_catalogue(read, run, remap)
+            return _align_and_drizzle(read, aligning, run, remap)
         except ExposureError as error:
             remaining = read.without(error)
             if options.on_error == "stop" or remaining is None:
                 raise
             observer.message("WARNING", f"set aside: {error}")
             read = remaining
-            options = options.model_copy(update={"restart": True})
+            run = replace(run, options=options.model_copy(update={"restart": True}))
 
 
-def _drizzle_catalogue(
-    read: Inputs, options: RunOptions, observer: Observer, start: float, remap: Remap | None
-) -> Result:
-    catalogue = read.catalogue
+def _align_and_drizzle(read: Inputs, aligning: AlignParameters, run: _Run, remap: Remap | None) -> Result:
+    """Align, then drizzle with the WCS that was found; headerlets are products."""
+    from mosaic.alignment.injob import write_job_headerlets  # noqa: PLC0415
+
+    begun = time.perf_counter()
+    read, alignment = align_inputs(read, aligning, run.options, run.observer)
+    seconds = time.perf_counter() - begun
+    result = _drizzle_catalogue(read, replace(run, start=run.start + seconds), remap)
+    folder = result.job_folder.parent
+    with folder_on_disk(folder) as local:
+        written, notes = write_job_headerlets(alignment, aligning.align, local)
+        headerlets = deliver(written, local, folder)
+    for line in notes:
+        run.observer.message("WARNING", line)
+    return replace(
+        result,
+        products=(*result.products, *headerlets),
+        timings=(("Alignment", seconds, ""), *result.timings),
+        warnings=(*result.warnings, *notes),
+        alignment=alignment.lines,
+    )
+
+
+def align_inputs(
+    read: Inputs, aligning: AlignParameters, options: RunOptions, observer: Observer
+) -> tuple[Inputs, JobAlignment]:
+    """Give exposures the WCS that aligns them; those that cannot be aligned raise, or are set aside.
+
+    Raises
+    ------
+    AlignmentError
+        The first exposure that could not be aligned, unless ``options.on_error`` is "skip".
+    MosaicError
+        As `mosaic.alignment.injob.align_exposures`.
+    """
+    from mosaic.alignment import require_libraries  # noqa: PLC0415
+
+    require_libraries()
+    from mosaic.alignment.injob import align_exposures  # noqa: PLC0415
+
+    while True:
+        folder = read.reader.job_folder / "align"
+        found = align_exposures(
+            read.catalogue.exposures, aligning, options, folder, reuse=not options.restart
+        )
+        for line in found.lines:
+            observer.message("INFO", f"alignment: {line}")
+        if not found.failed:
+            catalogue = replace(read.catalogue, exposures=found.exposures)
+            return replace(read, catalogue=catalogue), found
+        remaining = read.without(*found.failed)
+        if options.on_error == "stop" or remaining is None:
+            raise found.failed[0]
+        for error in found.failed:
+            observer.message("WARNING", f"set aside: {error}")
+        read = remaining
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How a run is carried out, and who is told."""
+
+    options: RunOptions
+    observer: Observer
+    cancel: CancelToken
+    start: float
+    """When it began, by `time.perf_counter`."""
+    workers: Workers | None
+    """Workers of a cluster; None: those of this machine."""
+
+
+def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
+    catalogue, options, observer = read.catalogue, run.options, run.observer
     names, made, notes = make_plan(read, options, remap)
     for line in (*catalogue.notes, *notes):
         observer.message("WARNING", line)
-    budget = budget_of(made, options)
-    clock = _StepClock(observer)
-    with lock_folder(job_folder(names)), MemoryWatch(observer, budget.granted_bytes) as watch:
-        job = open_folder(job_folder(names), made, restart=options.restart)
+    budget = budget_of(made, options, run.workers)
+    folder = job_folder(names)
+    clock = StepClock(observer)
+    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch:
+        if isinstance(folder, RemotePlace):
+            shared = share_copies(made.exposures, read.reader.staging_dir, folder / "inputs")
+            made = replace(made, exposures=shared)
+        job = open_folder(folder, made, restart=options.restart)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)
         done = finished_tasks(job, tasks)
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
-        clock.add("Initialization", time.perf_counter() - start)
-        with _open_backend(options, budget, job) as backend:
-            driver = Driver(job, backend, budget.limits, clock)
-            driver.run(tasks, done)
-        finishing = time.perf_counter()
-        forget_job_state()
-        products = export_products(job, names, budget.n_exports) if made.settings.driz_combine else []
-        if not made.settings.clean:
-            products += export_intermediates(job, names)
-        products += write_cleaned(job, names)
-        products += update_inputs(job, names)
+        clock.add("Initialization", time.perf_counter() - run.start)
+        try:
+            with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
+                driver = Driver(job, backend, budget.limits, clock, run.cancel)
+                driver.run(tasks, done)
+            finishing = time.perf_counter()
+            forget_job_state()
+            products = _export(job, names, budget, run.cancel)
+        finally:
+            release(job.store)
         clock.add("Export", time.perf_counter() - finishing)
         reporting = time.perf_counter()
         remarks = _report(job, names, options, observer)
         clock.add("Report", time.perf_counter() - reporting)
-    clock.add("Total", time.perf_counter() - start)
+    clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
-        shutil.rmtree(job.folder)
+        remove(job.folder)
     return Result(
         tuple(products),
         job.folder,
@@ -264,28 +327,6 @@ def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observ
     return []
 
 
-class _StepClock(SilentObserver):
-    """Adds up the seconds of each step, and passes everything on."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._seconds: dict[str, float] = {}
-
-    def add(self, step: str, seconds: float) -> None:
-        self._seconds[step] = self._seconds.get(step, 0.0) + seconds
-
-    def task_done(self, record: TaskRecord) -> None:
-        self.add(STEP_OF_PHASE[record.phase], record.seconds)
-        self._observer.task_done(record)
-
-    def rows(self) -> tuple[tuple[str, float, str], ...]:
-        order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Report", "Total"]
-        return tuple(
-            (step, self._seconds.get(step, 0.0), "" if step in self._seconds else "off or done before")
-            for step in order
-        )
-
-
 def make_plan(
     read: Inputs, options: RunOptions, remap: Remap | None = None
 ) -> tuple[ProductNames, Plan, list[str]]:
@@ -302,6 +343,7 @@ def make_plan(
         raise ParameterError(f"no exposure is left to drizzle{': ' + reasons if reasons else ''}")
     quirky, quirks = apply_peer_quirks(settings)
     gated, notes = apply_step_gating(quirky, len(exposures))
+    exposures, peculiar = _as_peer(exposures, gated)
     grids = resolve_grids([chip.wcs for exposure in exposures for chip in exposure.chips], gated)
     exposures = tuple(exposures if remap is None else remap(exposures, grids))
     chips = tuple(chip for exposure in exposures for chip in exposure.chips)
@@ -319,39 +361,86 @@ def make_plan(
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
     made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
-    return names, made, [*quirks, *notes, *unit.notes]
+    return names, made, [*quirks, *notes, *peculiar, *unit.notes]
+
+
+def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[Exposure, ...], list[str]]:
+    """Exposures as DrizzlePac has them once it is known which steps are made (``peer_compat``).
+
+    With ``coeffs=False`` it drizzles with the distortion until a blot takes it out of the chips; without
+    rejection it applies the masks that an earlier run left.
+    """
+    seen = tuple(exposures)
+    if not settings.peer_compat:
+        return seen, []
+    if not settings.coeffs and settings.blot:
+        seen = tuple(
+            replace(e, chips=tuple(replace(chip, wcs=chip.wcs.without_distortion()) for chip in e.chips))
+            for e in seen
+        )
+    if settings.driz_cr or not settings.driz_combine:
+        return seen, []
+    masked, notes = give_kept_masks(
+        seen, Path.cwd(), lambda root, extver: ExposureNames(root).cosmic_ray_mask(extver)
+    )
+    return tuple(masked), notes
+
+
+def _export(job: Job, names: ProductNames, budget: Budget, cancel: CancelToken) -> list[Place]:
+    """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles."""
+    settings = job.plan.settings
+    with folder_on_disk(names.folder) as folder:
+        local = replace(names, folder=folder)
+        written = export_products(job, local, budget.n_exports) if settings.driz_combine else []
+        if not settings.clean:
+            written += export_intermediates(job, local)
+        written += write_cleaned(job, local)
+        cancel.raise_if_cancelled()
+        written += update_inputs(job, local)
+        return deliver(written, folder, names.folder)
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:
     """Write the parameters as they were given, with their sources, so that the run can be repeated."""
     kept = job.folder / "parameters.toml"
-    path = kept if options.keep_job else parameters_path(names.folder, names.stem)
+    place = kept if options.keep_job else parameters_place(names.folder, names.stem)
     title = (
-        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {path}"
+        f"parameters of {names.stem}, mosaic {job.plan.version}; used again with: mosaic drizzle -c {place}"
     )
     inputs = [exposure.path for exposure in job.plan.exposures]
-    text = format_toml(settings, inputs, str(names.path(names.stem)), title)
-    write_parameter_file(path, text)
+    text = format_toml(settings, inputs, str(names.place(names.stem)), title)
+    write_parameter_file(place, text)
 
 
-def budget_of(made: Plan, options: RunOptions) -> Budget:
-    """Fit a plan into what the options of a run grant; see `plan_budget`."""
+def budget_of(made: Plan, options: RunOptions, workers: Workers | None = None) -> Budget:
+    """Fit a plan into what a run grants: the options, or the workers of a cluster; see `plan_budget`."""
+    if workers is not None:
+        smallest = workers.smallest()
+        return plan_cluster_budget(
+            made,
+            driver_bytes=options.memory,
+            worker_bytes=smallest.memory_bytes,
+            threads=smallest.n_threads,
+        )
     return plan_budget(
         made,
         granted_bytes=options.memory,
         cores=options.cores,
-        separate_processes=options.scheduler not in {"threads", "serial"},
+        separate_processes=options.scheduler == "processes",
     )
 
 
-def job_folder(names: ProductNames) -> Path:
+def job_folder(names: ProductNames) -> Place:
     """Folder of the job that makes products of these names."""
-    return names.path(f"{names.rootname}.mosaic")
+    return names.place(f"{names.rootname}.mosaic")
 
 
-def _require_disk(folder: Path, budget: Budget) -> None:
-    free = shutil.disk_usage(folder).free
+def _require_disk(folder: Place, budget: Budget) -> None:
     needed = budget.scratch_bytes + budget.product_bytes
+    if not isinstance(folder, Path):
+        # Products are written on a disk and sent from there; the object store holds the rest.
+        folder, needed = Path(tempfile.gettempdir()), budget.product_bytes
+    free = shutil.disk_usage(folder).free
     if free < needed // 2:
         raise OutputError(
             f"disk full: {folder} has {free / 2**20:.0f} MiB free, this job takes up to "
@@ -370,7 +459,21 @@ def ready_kernels(settings: Settings, options: RunOptions, observer: Observer) -
 
 
 @contextmanager
-def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Backend]:
+def _open_workers(options: RunOptions, say: Callable[[str], None] | None = None) -> Iterator[Workers | None]:
+    """Workers of the cluster that was asked for; none when this machine does the work."""
+    if not options.is_cluster:
+        yield None
+        return
+    from cluster.connect import open_workers  # noqa: PLC0415
+    from cluster.spec import ClusterSpec  # noqa: PLC0415
+
+    with open_workers(ClusterSpec.from_options(options), say) as workers:
+        yield workers
+
+
+@contextmanager
+def _open_backend(run: _Run, budget: Budget, job: Job, n_tasks: int) -> Iterator[Backend]:
+    options = run.options
     if options.scheduler == "serial":
         yield SerialBackend()
         return
@@ -378,10 +481,14 @@ def _open_backend(options: RunOptions, budget: Budget, job: Job) -> Iterator[Bac
         with closing(ThreadBackend(budget.n_parallel)) as threads:
             yield threads
         return
-    from cluster.connect import open_client  # noqa: PLC0415
+    from cluster.connect import open_workers  # noqa: PLC0415
     from cluster.spec import ClusterSpec  # noqa: PLC0415
     from mosaic.graph.backend import DaskBackend  # noqa: PLC0415
 
-    granted = options.model_copy(update={"cores": budget.n_parallel})
-    with open_client(ClusterSpec.from_options(granted)) as client:
-        yield DaskBackend(client, job.plan.digest)
+    with ExitStack() as stack:
+        workers = run.workers
+        if workers is None:
+            granted = options.model_copy(update={"cores": budget.n_parallel})
+            workers = stack.enter_context(open_workers(ClusterSpec.from_options(granted)))
+        workers.scale(n_tasks)
+        yield stack.enter_context(closing(DaskBackend(workers, job.plan.identity, run.observer)))

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from mosaic.errors import OutputError
+from mosaic.places import Place, put
 from mosaic.settings import Settings
 
 _SECTIONS: Final = MappingProxyType(
@@ -49,7 +49,7 @@ def sections() -> Iterator[tuple[str, list[str]]]:
     yield title, names
 
 
-def parameters_path(folder: Path, stem: str) -> Path:
+def parameters_place(folder: Place, stem: str) -> Place:
     """Where the parameters of a product are written when its job folder is not kept."""
     return folder / f"{stem}_parameters.toml"
 
@@ -98,20 +98,18 @@ def _cfg_lines(settings: Settings) -> Iterator[str]:
             yield f"{name} = {_cfg_value(name, getattr(settings, name))}"
 
 
-def write_parameter_file(path: Path, text: str) -> None:
-    """Write a parameter file under a temporary name and rename it.
+def write_parameter_file(place: Place, text: str) -> None:
+    """Write a parameter file: it appears whole or not at all.
 
     Raises
     ------
     OutputError
         When it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        put(place, text.encode())
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error
 
 
 def _toml_value(value: object) -> str:

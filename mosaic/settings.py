@@ -39,7 +39,7 @@ WITHOUT_EFFECT_ON_PRODUCTS: Final = frozenset(
 
 
 class Settings(BaseModel):
-    """Every AstroDrizzle parameter by its DrizzlePac name, and five of our own.
+    """Every AstroDrizzle parameter by its DrizzlePac name, and six of our own.
 
     A custom frame (``driz_sep_*``, ``final_*``) acts only when ``driz_sep_wcs`` or ``final_wcs`` is
     true; `mosaic.parameters.load_settings` sets these when a part of the frame is given by keyword.
@@ -215,6 +215,11 @@ class Settings(BaseModel):
     )
     driz_cr_ctegrow: v.Count = Field(default=0, description="Length of the charge-transfer tail, pixels.")
     driz_cr_scale: v.Pair = Field(default=(1.2, 0.7), description="Multipliers of the derivative (>= 0).")
+    driz_cr_core: v.NotNegative = Field(
+        default=0.0,
+        description="Spare the cores of undersampled stars: share of their height in the median by which the "
+        "strict test is raised (>= 0, 1 is enough; 0: as DrizzlePac). (ours)",
+    )
 
     driz_combine: bool = Field(default=True, description="Make the final product.")
     final_wht_type: WeightType = Field(

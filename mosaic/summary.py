@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from mosaic.values import format_memory
@@ -13,7 +12,7 @@ class Summary(Protocol):
     """What of a result is shown."""
 
     @property
-    def products(self) -> Sequence[Path]:
+    def products(self) -> Sequence[object]:
         """Files written."""
 
     @property

@@ -55,3 +55,16 @@ with fits.open(result.products[0]) as hdul:
     sci = hdul["SCI"].data
     wht = hdul["WHT"].data
 print(f"covered: {(wht > 0).mean():.1%} of {sci.shape[1]} x {sci.shape[0]} pixels")
+
+# %% [markdown]
+# ## To look at
+# `open_mosaic` opens the finished mosaic (or one that is not made yet: then only what is looked at is
+# computed). The outlines are those of the chips; the weight map shows the gap between them, cosmic rays and
+# bad columns.
+
+# %%
+field = mosaic.open_mosaic(inputs, output, options=options, build=True, final_err=False)
+field.mosaic.plot()
+
+# %%
+field.mosaic.plot("wht")

@@ -16,7 +16,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 MAX_FUNCTION_LINES = 80
 MAX_FILE_LINES = 500
 
-BASE = {"mosaic.errors", "mosaic.types"}
+BASE = {"mosaic.errors", "mosaic.types", "mosaic.retries", "mosaic.places"}
 PARAMETERS = {
     *("mosaic.values", "mosaic.configfile", "mosaic.settings", "mosaic.parameters", "mosaic.options"),
     *("mosaic.provenance", "mosaic.runlog", "mosaic.summary"),
@@ -26,6 +26,8 @@ OUTPUT = {"mosaic.headers", "mosaic.products", "mosaic.solutions"}
 MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.errors": set(),
     "mosaic.types": set(),
+    "mosaic.retries": set(),
+    "mosaic.places": {"mosaic.errors", "mosaic.retries"},
     "mosaic.values": BASE,
     "mosaic.configfile": BASE,
     "mosaic.settings": BASE | {"mosaic.values"},
@@ -44,26 +46,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
     "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
-    "mosaic.align": BASE | PARAMETERS | SCIENCE | OUTPUT,
+    "mosaic.alignment": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph"},
     "mosaic.simulate": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.kernels"},
     "mosaic.tools": BASE
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
     "mosaic.inputs": BASE | PARAMETERS | OUTPUT | {"mosaic.exposure"},
+    "mosaic.outcome": BASE | {"mosaic.graph", "mosaic.products"},
     "mosaic.pipeline": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.quality", "cluster", "workers"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.outcome", "mosaic.quality", "mosaic.alignment"}
+    | {"cluster", "workers"},
     "mosaic.explore": BASE
     | PARAMETERS
     | SCIENCE
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality"},
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.pipeline", "mosaic.quality", "mosaic.alignment"},
     "mosaic.compat": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.align"},
+    | {"mosaic.graph", "mosaic.pipeline", "mosaic.tools", "mosaic.alignment", "mosaic.quality"},
     "workers": {"mosaic"},
     "cluster": {"mosaic", "workers"},
 }
@@ -71,14 +75,24 @@ MAY_IMPORT: dict[str, set[str]] = {
 COMPOSITION_ROOTS = {"mosaic", "mosaic.cli"}
 THIRD_PARTY_ONLY_IN: dict[str, set[str]] = {
     "numba": {"mosaic.kernels"},
+    "dask_jobqueue": {"cluster"},
+    "dask_kubernetes": {"cluster"},
     "dask": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "distributed": {"mosaic.graph", "mosaic.pipeline", "workers", "cluster"},
     "typer": {"mosaic.cli"},
     "rich": {"mosaic.cli"},
-    "pydantic": {"mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.align"},
-    "scipy": {"mosaic.align"},
-    "matplotlib": {"mosaic.quality", "mosaic.align"},
-    "PIL": {"mosaic.quality"},
+    "pydantic": {
+        *("mosaic.values", "mosaic.settings", "mosaic.parameters", "mosaic.options", "mosaic.alignment"),
+        *("cluster.spec", "cluster.jobs.model", "cluster.jobs.schema"),
+    },
+    "fastapi": {"cluster.jobs.api", "cluster.jobs.webpage"},
+    "starlette": {"cluster.jobs.api", "cluster.jobs.webpage"},
+    "uvicorn": {"cluster.jobs.server"},
+    "prometheus_client": {"cluster.jobs.metrics"},
+    "sqlite3": {"cluster.jobs.store", "cluster.jobs.tokens", "cluster.jobs.runner"},
+    "PIL": {"cluster.jobs.growing", "mosaic.quality"},
+    "scipy": {"mosaic.alignment"},
+    "matplotlib": {"mosaic.quality", "mosaic.alignment"},
     "stwcs": {"mosaic.headers"},
     "configobj": {"mosaic.configfile"},
 }
@@ -98,6 +112,12 @@ def _part_of(module: str) -> str:
 def _part_of_file(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return _part_of(".".join(part for part in parts if part != "__init__"))
+
+
+def _lies_in(path: Path, modules: set[str]) -> bool:
+    """Whether a file is one of some modules, or lies within one."""
+    name = ".".join(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
 
 
 @cache
@@ -164,9 +184,21 @@ def test_library_is_imported_only_where_it_belongs(library: str) -> None:
         [
             f"{_name(path)}:{line}: {library} is imported outside {sorted(THIRD_PARTY_ONLY_IN[library])}"
             for path in SOURCES
-            if _part_of_file(path) not in THIRD_PARTY_ONLY_IN[library]
+            if not _lies_in(path, THIRD_PARTY_ONLY_IN[library])
             for module, line in _imports(path)
             if module.split(".")[0] == library
+        ]
+    )
+
+
+def test_only_the_command_line_knows_the_job_service() -> None:
+    _fail_with(
+        [
+            f"{_name(path)}:{line}: imports {module}"
+            for path in SOURCES
+            if not _lies_in(path, {"mosaic.cli", "cluster.jobs"})
+            for module, line in _imports(path)
+            if f"{module}.".startswith("cluster.jobs.")
         ]
     )
 

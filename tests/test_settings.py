@@ -46,7 +46,8 @@ PEER_DEFAULTS: dict[str, object] = {
 """Defaults of AstroDrizzle 3.11, transcribed from its documentation and parameter file."""
 OUR_DEFAULTS = {
     "stepsize": 0, "clean": True,
-    "final_err": False, "report": True, "frame_padding": "peer", "peer_compat": False, "dq_update": "none",
+    "driz_cr_core": 0.0, "report": True,
+    "final_err": False, "frame_padding": "peer", "peer_compat": False, "dq_update": "none",
 }  # fmt: skip
 """Where the default differs from AstroDrizzle's on purpose, and what it does not have."""
 

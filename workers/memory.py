@@ -24,6 +24,15 @@ MEMORY_CONFIG: Final = MappingProxyType(
 """Fractions of a worker's limit at which Dask moves data to disk, pauses, and restarts the worker."""
 
 
+UNLIMITED_BYTES: Final = 4 << 30
+"""What is taken for the memory of a worker that was started without a limit."""
+
+
+def usable_memory(limit_bytes: int) -> int:
+    """Memory that tasks may use of a worker's limit: Dask pauses it not far above."""
+    return int(0.75 * (limit_bytes or UNLIMITED_BYTES))
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerLayout:
     """How cores and memory are divided."""

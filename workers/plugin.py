@@ -1,4 +1,4 @@
-"""The plug-in that prepares a Dask worker: threads, kernel cache, warm-up.
+"""The plug-in that prepares a Dask worker and turns away one whose packages differ from the driver's.
 
 It is pickled to the worker, so importing this module loads neither numba nor the kernels.
 """
@@ -6,29 +6,16 @@ It is pickled to the worker, so importing this module loads neither numba nor th
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
 
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from mosaic.graph.memory import bound_allocator
-from workers.threads import limit_threads
+from mosaic.errors import ClusterError
+from mosaic.graph.software import require_same_software
+from workers.prepare import prepare_process
 
-CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 logger = logging.getLogger("mosaic.workers")
-
-
-def kernel_cache_folder() -> Path:
-    """Folder of compiled kernels on the local disk of the node, one per user.
-
-    A shared disk is never used: two nodes with different processors would overwrite each other.
-    """
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given)
-    return Path(tempfile.gettempdir()) / f"mosaic-kernels-{os.getuid()}"
 
 
 class MosaicWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
@@ -38,28 +25,33 @@ class MosaicWorker(WorkerPlugin):  # type: ignore[misc]  # distributed is not ty
     ----------
     warm : bool
         Compile the kernels (or load them from the cache) at once instead of at the first task.
+    software : mapping of str to str, optional
+        Versions of the driver, which the worker must have too.
     """
 
     name = "mosaic-worker"
-    idempotent = True
+    idempotent = False
 
-    def __init__(self, *, warm: bool = True) -> None:
+    def __init__(self, *, warm: bool = True, software: Mapping[str, str] | None = None) -> None:
         self.warm = warm
+        self.software = dict(software or {})
 
     def setup(self, worker: Worker) -> None:
-        """Set the thread policy and the kernel cache, then warm up."""
-        limit_threads()
-        bound_allocator()
-        folder = kernel_cache_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.environ.setdefault(CACHE_VARIABLE, str(folder))
-        if self.warm:
-            from workers.warmup import warm_up  # noqa: PLC0415 (numba must see the cache folder first)
+        """Check versions, set the policies of threads and memory and the kernel cache, then warm up.
 
-            report = warm_up()
-            logger.info(
-                "%s: %d groups of kernels ready in %.1f s", worker.address, report.n_parts, report.seconds
-            )
+        Raises
+        ------
+        ClusterError
+            When packages differ; the worker leaves the cluster then.
+        """
+        if self.software:
+            try:
+                require_same_software(self.software, f"worker {worker.address}")
+            except ClusterError as error:
+                logger.error("%s", error)  # noqa: TRY400 (the driver shows what is wrong; no traceback)
+                worker.loop.add_callback(worker.close, nanny=True, reason="mosaic: other versions")
+                raise
+        prepare_process(str(worker.address), warm=self.warm)
 
     def teardown(self, worker: Worker) -> None:
         """Leave nothing behind: the cache is meant to stay."""

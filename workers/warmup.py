@@ -202,7 +202,8 @@ def _warm_prepare() -> None:
 def _warm_cosmic_rays() -> None:
     """Cosmic-ray identification."""
     out = np.zeros((_NY, _NX), dtype=np.uint8)
-    cosmic_ray_band(_plane(), _plane(), 0, (_NY, _NX), 1.0, 1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 1, 0, 1, False, out)
+    numbers = (1.0, 1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 0.0, 1, 0, 1, False)
+    cosmic_ray_band(_plane(), _plane(), 0, (_NY, _NX), *numbers, out)
 
 
 PARTS: Final[dict[str, Callable[[], None]]] = {

@@ -35,6 +35,10 @@ def align_command(
     ] = False,
     cores: Annotated[int | None, typer.Option(min=1, help="Chips worked on at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory for that, such as 2GiB.")] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(metavar="stop|skip", help="Stop at a file that cannot be read, or set it aside."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Find sources, match them and solve for shifts, rotations and scales.
@@ -45,8 +49,12 @@ def align_command(
     Example: mosaic align *_flc.fits -p threshold=20 -p searchrad=2 -o aligned
     """
     with one_line_errors(debug=debug):
-        from mosaic.align.run import align
-        from mosaic.align.settings import load_align_settings
+        from mosaic.alignment import require_libraries
+
+        require_libraries()
+        from mosaic.alignment.result import describe_solution
+        from mosaic.alignment.run import align
+        from mosaic.alignment.settings import load_align_settings
         from mosaic.options import RunOptions
 
         parameters = load_align_settings(
@@ -56,23 +64,17 @@ def align_command(
             refimagefindcfg=refimagefind,
             keywords={"updatehdr": True} if update else {},
         )
-        result = align(
-            inputs, parameters, options=RunOptions.resolve(cores=cores, memory=memory), folder=output
-        )
-        scale = result.frame.scale_arcsec
-        typer.echo(f"frame: {scale:.5g} arcsec per pixel")
+        options = RunOptions.resolve(cores=cores, memory=memory, on_error=on_error)
+        result = align(inputs, output, options=options, settings=parameters)
+        typer.echo(f"frame: {result.frame.scale_arcsec:.5g} arcsec per pixel")
         for image, solution in zip(result.images, result.solutions, strict=True):
-            fit = solution.fit
-            line = f"{image.name}  {len(image)} sources  {solution.status}"
-            if solution.status == "aligned":
-                shift, rms = fit.offset_xy, fit.rms_xy
-                line += f"  shift {shift[0]:.3f} {shift[1]:.3f} px  rotation {fit.rotation_deg:.5f} deg"
-                line += f"  scale {fit.scale:.6f}  rms {rms[0]:.3f} {rms[1]:.3f} px"
-                line += f"  {solution.n_used} of {solution.n_matches} matches"
-            typer.echo(line + (f": {solution.reason}" if solution.reason else ""))
+            typer.echo(describe_solution(image, solution))
+        for name, reason in result.set_aside:
+            typer.echo(f"{name}  unusable: {reason}")
         typer.echo(f"{len(result.products)} files in {output.resolve()}")
         for path in result.updated:
             typer.echo(f"updated {path}")
         if not result.is_complete:
-            typer.echo(f"mosaic: {result.message or f'{len(result.failed)} images not aligned'}", err=True)
+            n_failed = len(result.failed) + len(result.set_aside)
+            typer.echo(f"mosaic: {result.message or f'{n_failed} images not aligned'}", err=True)
             raise typer.Exit(EXIT_FAILED)

@@ -13,9 +13,11 @@ from mosaic.cli import (
     drizzle,
     edits,
     headerlet,
+    jobs,
     parameters,
     report,
     runastrodriz,
+    serve,
     simulate,
     tools,
     tweakback,
@@ -50,6 +52,14 @@ app.command("photeq")(edits.photeq_command)
 app.command("updatenpol")(edits.updatenpol_command)
 app.command("trails")(edits.trails_command)
 app.command("warmup")(warmup.warmup_command)
+app.command("serve")(serve.serve_command)
+app.command("submit")(jobs.submit_command)
+app.command("status")(jobs.status_command)
+app.command("jobs")(jobs.jobs_command)
+app.command("logs")(jobs.logs_command)
+app.command("cancel")(jobs.cancel_command)
+app.command("retry")(jobs.retry_command)
+app.add_typer(serve.token_app)
 app.add_typer(wcs.app)
 app.add_typer(headerlet.app)
 

@@ -38,7 +38,7 @@ def run_demo(
         start = time.perf_counter()
         report, result = _drizzle(inputs, str(folder / "demo"), options, settings)
         seconds = time.perf_counter() - start
-        product = result.products[0]
+        product = result.files[0]
         pictures = _draw(product, report.plan, folder)
         _compare(product, folder / "inputs")
         _compare_cosmic_rays(result, report.plan, folder / "inputs")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -13,6 +15,7 @@ from mosaic.cli.failure import one_line_errors
 from mosaic.errors import MosaicError, ParameterError
 
 if TYPE_CHECKING:
+    from mosaic.alignment.settings import AlignParameters
     from mosaic.options import RunOptions
     from mosaic.settings import Settings
 
@@ -44,7 +47,24 @@ Tile: TypeAlias = Annotated[
 ]
 Scheduler: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="KIND", help="threads, processes, serial, or a Dask scheduler's address."),
+    typer.Option(
+        metavar="KIND",
+        help="threads, processes, serial, slurm, pbs, sge, lsf, kubernetes, module:factory, or the address "
+        "of a Dask scheduler, tls://host:8786; default: threads.",
+    ),
+]
+ClusterEntries: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster", metavar="FILE|NAME=VALUE", help="Describe the cluster: TOML files and single values."
+    ),
+]
+OnInterrupt: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="cancel|detach",
+        help="On Ctrl-C: stop the work, or leave it to a process in the background, which ends it.",
+    ),
 ]
 Restart: TypeAlias = Annotated[
     bool, typer.Option("--restart", help="Discard what an interrupted run left; default: continue it.")
@@ -52,6 +72,19 @@ Restart: TypeAlias = Annotated[
 OnError: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="stop|skip", help="Stop at a bad exposure, or set it aside; default: stop."),
+]
+Align: TypeAlias = Annotated[
+    bool, typer.Option("--align", help="Align the exposures first; the inputs stay as they are.")
+]
+AlignAssignments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a", "--align-parameter", metavar="NAME=VALUE", help="Set a parameter of the alignment (TweakReg's)."
+    ),
+]
+AlignConfig: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--align-config", metavar="FILE", help="Its parameter file: TOML or TweakReg .cfg."),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and product names only.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -69,6 +102,8 @@ class Request:
     """Parameters."""
     options: RunOptions
     """Resources and manners."""
+    align: AlignParameters | None = None
+    """Alignment before drizzling."""
 
 
 def parse_request(
@@ -115,6 +150,23 @@ def parse_request(
     return Request(tuple(inputs), output, settings, resolved)
 
 
+def parse_alignment(
+    config: Path | None, assignments: Sequence[str], *, is_wanted: bool
+) -> AlignParameters | None:
+    """Parameters of the alignment; None when none is wanted.
+
+    Raises
+    ------
+    ParameterError
+        When something is unknown or impossible.
+    """
+    if not (is_wanted or config or assignments):
+        return None
+    from mosaic.alignment.settings import load_align_settings, resolve_align
+
+    return resolve_align(load_align_settings(config, assignments))
+
+
 def drizzle_command(
     inputs: Inputs = None,
     output: Output = "",
@@ -124,14 +176,23 @@ def drizzle_command(
     memory: Memory = None,
     tile: Tile = None,
     scheduler: Scheduler = None,
+    cluster: ClusterEntries = None,
     restart: Restart = False,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
+    on_interrupt: OnInterrupt = "cancel",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Combine exposures into a mosaic; an interrupted run is continued.
 
+    With --align (or -a) exposures are aligned first, as 'mosaic align' does it but without a change to the
+    inputs; the solution is in align in the job folder.
+
     Example: mosaic drizzle 'data/*_flc.fits' -o m51 -p final_scale=0.04 -p build=true --memory 4GiB
+    Example: mosaic drizzle 'data/*_flc.fits' -o m51 --align -a threshold=20 -a refcat=gaia.ecsv
     """
     with one_line_errors(debug=debug):
         request = parse_request(
@@ -143,10 +204,14 @@ def drizzle_command(
             memory=memory,
             tile=tile,
             scheduler=scheduler,
+            cluster=tuple(cluster) if cluster else None,
             restart=restart,
             on_error=on_error,
         )
-        _run(request, quiet=quiet)
+        if on_interrupt not in {"cancel", "detach"}:
+            raise ParameterError(f"--on-interrupt {on_interrupt}: it must be cancel or detach")
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
+        _run(replace(request, align=aligning), quiet=quiet, detaches=on_interrupt == "detach")
 
 
 def plan_command(
@@ -158,7 +223,11 @@ def plan_command(
     memory: Memory = None,
     tile: Tile = None,
     scheduler: Scheduler = None,
+    cluster: ClusterEntries = None,
     on_error: OnError = None,
+    align: Align = False,
+    align_parameter: AlignAssignments = None,
+    align_config: AlignConfig = None,
     debug: Debug = False,
 ) -> None:
     """Say what `mosaic drizzle` would do with the same arguments: frame, tiles, memory, disk. Runs nothing.
@@ -175,37 +244,63 @@ def plan_command(
             memory=memory,
             tile=tile,
             scheduler=scheduler,
+            cluster=tuple(cluster) if cluster else None,
             on_error=on_error,
         )
+        aligning = parse_alignment(align_config, align_parameter or [], is_wanted=align)
         from mosaic import pipeline
         from mosaic.summary import format_rows
 
         report = pipeline.plan(
-            request.inputs, request.output, options=request.options, settings=request.settings
+            request.inputs,
+            request.output,
+            options=request.options,
+            settings=request.settings,
+            align=aligning,
         )
         typer.echo(format_rows(report.as_rows()))
 
 
-def _run(request: Request, *, quiet: bool) -> None:
+def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     """Carry out a request with progress on stderr, products on stdout and a log file."""
     from mosaic.cli.logfile import SHOWN, logging_to
     from mosaic.cli.progress import LiveProgress, choose_display
     from mosaic.summary import format_summary
 
+    # Lost connections are told in our own words; tracebacks of the network are not for users.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     progress = LiveProgress(choose_display(quiet=quiet))
     with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
         log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)
         # The import takes seconds: the log is there before it.
         from mosaic import pipeline
+        from mosaic.cli.interrupt import LOG_NAME, cancelling_on_interrupt, continue_in_background
+        from mosaic.errors import RunCancelledError
+        from mosaic.graph.cancel import CancelToken
+        from mosaic.places import is_remote
 
+        token = CancelToken()
         try:
-            result = pipeline.drizzle(
-                request.inputs,
-                request.output,
-                options=request.options,
-                observer=progress,
-                settings=request.settings,
-            )
+            with cancelling_on_interrupt(token):
+                result = pipeline.drizzle(
+                    request.inputs,
+                    request.output,
+                    options=request.options,
+                    observer=progress,
+                    settings=request.settings,
+                    align=request.align,
+                    cancel=token,
+                )
+        except RunCancelledError as error:
+            if not detaches:
+                log.warning("%s", error, extra={SHOWN: True})
+                raise
+            folder = Path.cwd() if is_remote(request.output) else Path(f"{request.output}.mosaic")
+            number = continue_in_background(sys.argv[1:], folder)
+            text = f"process {number} goes on in the background; its output is in {folder / LOG_NAME}"
+            log.info(text)
+            typer.echo(text, err=True)
+            return
         except (MosaicError, OSError) as error:
             log.error("%s", error, extra={SHOWN: True})  # noqa: TRY400 (the traceback belongs to --debug)
             raise

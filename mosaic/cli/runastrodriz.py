@@ -21,13 +21,17 @@ def runastrodriz_command(
     force_alignment: Annotated[bool, typer.Option("-a", help="Align whatever the guiding was.")] = False,
     manifest: Annotated[bool, typer.Option("-m", help="Write a list of the files made or changed.")] = False,
     cores: Annotated[int | None, typer.Option("-n", help="Processor cores; default: all.")] = None,
+    catalog: Annotated[
+        str | None, typer.Option("--catalog", help="Catalogue (RA, Dec in degrees) to align to.")
+    ] = None,
     verify_guiding: Annotated[bool, typer.Option("-v", help="Check the guiding.")] = False,
     debug: Annotated[bool, typer.Option("-d", "--debug", help="Log more; show tracebacks.")] = False,
 ) -> None:
     """Drizzle the flt and flc files of an association or exposure with the pipeline's parameters.
 
-    Products and trailer (ROOT.tra) lie beside the input. Steps that need the network are not done; the
-    trailer names them.
+    The exposures get the WCS of their reference files, are verified, and are aligned to --catalog if given.
+    Products, headerlets and trailer (ROOT.tra) lie beside the input. Steps that need the network are not
+    done; the trailer names them.
 
     Example: mosaic runastrodriz j8cw03010_asn.fits -m
     """
@@ -46,6 +50,7 @@ def runastrodriz_command(
             do_verify_guiding=verify_guiding,
             debug=debug,
             make_manifest=manifest,
+            catalog=catalog,
         )
         for path in (*report.products, report.trailer, report.manifest):
             if path is not None:

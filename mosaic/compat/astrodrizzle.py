@@ -25,6 +25,7 @@ from mosaic.exposure.inputs import expand_inputs
 from mosaic.graph.progress import SilentObserver
 from mosaic.options import RunOptions
 from mosaic.pipeline import Result
+from mosaic.places import Place
 from mosaic.provenance import format_toml
 from mosaic.runlog import LOGGER_NAME, logging_to_file
 from mosaic.settings import Settings
@@ -189,10 +190,10 @@ def _archive(call: Call) -> None:
 def _with_inputs_replaced(call: Call, result: Result) -> Result:
     """Give the updated copies of the inputs the names of the inputs."""
     places = {Path(path).name: Path(path) for path in call.files}
-    products = []
+    products: list[Place] = []
     for path in result.products:
         target = places.get(path.name)
-        if target is not None:
+        if target is not None and isinstance(path, Path):
             path.replace(target)
             with suppress(OSError):
                 # Empty once the last copy has left.

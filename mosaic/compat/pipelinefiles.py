@@ -21,7 +21,7 @@ from mosaic.errors import MissingFileError, OutputError, StructureError
 from mosaic.exposure.association import is_association, read_association
 from mosaic.geometry.tangent import sky_to_plane, spherical_midpoint
 from mosaic.geometry.wcs import ChipWcs
-from mosaic.headers.keywords import describe_wcsname
+from mosaic.headers.keywords import describe_wcsname, set_value
 from mosaic.types import DoubleArray
 
 _CALIBRATED: Final = ("_flt", "_flc")
@@ -54,6 +54,10 @@ class PipelineInput:
     def sets(self) -> dict[str, list[Path]]:
         """Calibrated exposures by suffix, kinds without files left out."""
         return {suffix: found for suffix in _CALIBRATED if (found := self.calibrated(suffix))}
+
+    def raw_of(self, path: Path) -> Path:
+        """Raw file of a calibrated one; it need not exist."""
+        return path.with_name(f"{path.name.removesuffix('.fits').rpartition('_')[0]}{_RAW}.fits")
 
     def drizcorr(self) -> str:
         """Whether drizzling is wanted: DRIZCORR of the first raw file, else of the first calibrated one."""
@@ -133,7 +137,8 @@ def describe_exposure(hdul: fits.HDUList) -> None:
         ra, dec = ChipWcs.from_hdulist(hdul, index).corners_sky()
         hdu.header["S_REGION"] = polygon(ra, dec, is_closed=True)
         for keyword in [key for key in hdu.header if key.startswith("WCSNAME") and len(key) <= 8]:
-            hdu.header[keyword.replace("NAME", "TYPE")] = describe_wcsname(str(hdu.header[keyword]))
+            kind = describe_wcsname(str(hdu.header[keyword]))
+            set_value(hdu.header, keyword.replace("NAME", "TYPE"), kind)
 
 
 def describe_product(hdul: fits.HDUList, exposures: Sequence[Path], trailer: str) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mosaic.align.run import AlignResult, align
-from mosaic.align.settings import load_align_settings
+from mosaic.alignment.result import AlignResult
+from mosaic.alignment.run import align
+from mosaic.alignment.settings import load_align_settings
 from mosaic.errors import ParameterError
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.runlog import LOGGER_NAME, logging_to_file
@@ -75,7 +76,7 @@ def TweakReg(  # noqa: N802  (DrizzlePac's name)
             if files is not None
             else input_dict.get("input") or list(parameters.inputs) or _DEFAULT_INPUT
         )
-        result = align(_entries(given, is_sorted=True), parameters)
+        result = align(_entries(given, is_sorted=True), Path.cwd(), settings=parameters)
         log = logging.getLogger(LOGGER_NAME)
         if editpars:
             log.warning("editpars has no effect: there is no parameter editor")

@@ -16,7 +16,7 @@ def dataset_of(session: Session) -> xr.Dataset:
     """The dataset of an open session."""
     job = session.job
     planes = lazy_planes(job, session.budget)
-    unit = "electron" if job.plan.settings.final_units == "counts" else "electron/s"
+    unit = job.product_unit.unit(job.plan.settings.final_units)
     frame = ("y", "x")
     variables: dict[str, Any] = {
         "sci": (frame, planes["sci"], {"units": unit, "long_name": "science image"}),

@@ -38,10 +38,10 @@ def open_mosaic(
     Returns
     -------
     xarray.Dataset
-        ``sci`` and ``err`` (electron/s, or electron), ``wht`` (s for EXP weights) and ``n_exposures`` over
-        (y, x), float32, NaN or ``final_fillval`` where there is no coverage; ``ctx`` over (plane, y, x).
-        Coordinates are 0-based pixels of the whole frame. The accessor ``.mosaic`` knows where it is on the
-        sky. Close it to give its folder back before the process ends.
+        ``sci`` and ``err`` (electron/s, or as ``proc_unit`` and ``final_units`` say), ``wht`` (s for EXP
+        weights) and ``n_exposures`` over (y, x), float32, NaN or ``final_fillval`` where there is no
+        coverage; ``ctx`` over (plane, y, x). Coordinates are 0-based pixels of the whole frame. The accessor
+        ``.mosaic`` knows where it is on the sky. Close it to give its folder back before the process ends.
 
     Raises
     ------

@@ -18,14 +18,16 @@ from typing import Final
 from mosaic.errors import OutputError, ParameterError
 from mosaic.graph.budget import Budget
 from mosaic.graph.driver import finished_tasks, plan_tasks
-from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.folder import open_folder
 from mosaic.graph.job import Job
+from mosaic.graph.lock import lock_folder
 from mosaic.graph.plan import Plan
 from mosaic.graph.progress import SilentObserver
 from mosaic.inputs import read_inputs
 from mosaic.options import RunOptions
 from mosaic.parameters import load_settings
 from mosaic.pipeline import budget_of, job_folder, make_plan, ready_kernels
+from mosaic.places import Place
 
 SHARED: Final = (
     "masks.zarr",
@@ -149,12 +151,14 @@ def close_session(name: str) -> None:
         session.held.close()
 
 
-def _share(base: Job, plan: Plan, folder: Path) -> None:
+def _share(base: Job, plan: Plan, folder: Place) -> None:
     """Let a new job folder use what another has or will have of the phases before the final drizzle."""
     if _before_final(plan) != _before_final(base.plan):
         raise ParameterError(
             "only parameters of the final drizzle (final_*) can differ from those of the base"
         )
+    if not isinstance(folder, Path) or not isinstance(base.folder, Path):
+        return  # no links in object stores: it is computed again
     if (folder / "plan.json").exists():
         return
     (folder / "ledger").mkdir(exist_ok=True)

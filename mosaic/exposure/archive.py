@@ -17,7 +17,7 @@ from typing import Final
 from mosaic.errors import OutputError
 from mosaic.exposure.inputs import InputFile
 from mosaic.exposure.model import Exposure
-from mosaic.exposure.storage import is_remote
+from mosaic.places import is_remote
 
 ARCHIVE: Final = "OrIg_files"
 """Name of the folder."""

@@ -13,7 +13,8 @@ from typing import Any, Final
 from astropy.io import fits
 
 from mosaic.errors import MissingFileError, ParameterError, StructureError, TruncatedFileError
-from mosaic.exposure.storage import exists, is_remote, open_stream
+from mosaic.exposure.storage import exists, open_stream
+from mosaic.places import is_remote
 
 MEMBER_SUFFIXES: Final = (
     "_crj", "_flt", "_flc", "_sfl", "_cal", "_raw", ".c0h", ".hhh", "_c0h", "_c0f", "_c1f",

@@ -144,8 +144,10 @@ def flat_block(
         block = data_block(same[0], str(hdul.filename()), headers) if same else None
     if block is None:
         return None
-    ny, nx = origin_yx[0] + shape_yx.ny, origin_yx[1] + shape_yx.nx
-    if min(origin_yx) < 0 or ny > block.shape_yx.ny or nx > block.shape_yx.nx:
+    _require_multiple(block, path, headers, facts)
+    reach = facts.full_shape_yx or block.shape_yx
+    ny, nx = (start + n * b for start, n, b in zip(origin_yx, shape_yx, facts.binning_yx, strict=True))
+    if min(origin_yx) < 0 or ny > reach.ny or nx > reach.nx:
         problem = f"flat field {path} is {_size(block.shape_yx)}, the chip needs {nx} x {ny}"
         raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
     return block
@@ -162,10 +164,21 @@ def low_flat_block(headers: HeaderPair, facts: InstrumentFacts, folder: Path) ->
     with _open(str(path), headers, facts.low_flat_keyword) as hdul:
         science = [hdu for hdu in hdul if hdu.name == "SCI"]
         block = data_block(science[0], str(path), headers) if science else None
-    if block is not None and (full.ny % block.shape_yx.ny or full.nx % block.shape_yx.nx):
-        problem = f"flat field {path} is {_size(block.shape_yx)}, which does not divide {_size(full)}"
-        raise StructureError(headers.exposure, problem, "give the flat field of this detector", headers.chip)
+    if block is not None:
+        _require_multiple(block, path, headers, facts)
     return block
+
+
+def _require_multiple(block: DataBlock, path: Path, headers: HeaderPair, facts: InstrumentFacts) -> None:
+    """Refuse a flat field whose pixels are neither several of the detector's nor fit into one."""
+    full = facts.full_shape_yx
+    if full is None:
+        return
+    for own, whole in zip(block.shape_yx, full, strict=True):
+        if max(own, whole) % min(own, whole):
+            problem = f"flat field {path} is {_size(block.shape_yx)}, the detector {_size(full)}: no multiple"
+            remedy = "give the flat field of this detector"
+            raise StructureError(headers.exposure, problem, remedy, headers.chip)
 
 
 def _chip_numbers(header: fits.Header) -> set[float | None]:

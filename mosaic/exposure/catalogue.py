@@ -47,6 +47,8 @@ from mosaic.exposure.user_sky import SkySettings, give_user_sky, keyword_sky
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import ShapeYX
 
+_NO_CHIP: Final = -1
+"""Number of no chip."""
 _REMOVE: Final = "remove it from the list"
 _RESTORE: Final = "fetch the file again or remove it from the list"
 
@@ -322,20 +324,15 @@ def _chip(
         shape_yx=sci.shape_yx,
         key=resolve_key(header, settings.wcskey, headers.exposure, headers.chip),
     )
-    wcs = wcs if settings.coeffs else wcs.without_distortion()
-    origin = (-int(header_number(header, "LTV2") or 0.0), -int(header_number(header, "LTV1") or 0.0))
+    # DrizzlePac drizzles with the distortion all the same, until it blots (`mosaic.pipeline`).
+    wcs = wcs if settings.coeffs or settings.peer_compat else wcs.without_distortion()
+    origin = _detector_origin(header, facts)
     ivm = blocks.ivm_block(file.ivm_path, extver, sci.shape_yx, headers) if file.ivm_path else None
-    wants_ivm = str(settings.final_wht_type).strip().upper() == "IVM"
-    flat: DataBlock | None = None
-    low_flat: DataBlock | None = None
-    if wants_ivm and ivm is None:
-        folder = Path(file.path).parent
-        flat = blocks.flat_block(headers, facts, origin, sci.shape_yx, folder, around.staging_dir)
-        low_flat = blocks.low_flat_block(headers, facts, Path(file.path).parent)
-        if facts.dark_e is None:
-            remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
-            problem = f"{facts.dark_keyword} absent, which IVM weights need"
-            raise MetadataError(headers.exposure, problem, remedy, headers.chip)
+    flats = _Flats()
+    if str(settings.final_wht_type).strip().upper() == "IVM" and ivm is None:
+        # DrizzlePac takes the flat field of the same EXTVER, which for a subarray may be another chip.
+        wanted = replace(facts, ccdchip=_NO_CHIP) if settings.peer_compat else facts
+        flats = _flats(headers, wanted, origin, sci.shape_yx, Path(file.path).parent, around.staging_dir)
     if settings.peer_compat:
         group = _peer_static_group(headers, facts, index, sci.shape_yx)
     else:
@@ -354,10 +351,10 @@ def _chip(
         err=err,
         dq=dq,
         ivm=ivm,
-        flat=flat,
+        flat=flats.flat,
         flat_origin_yx=origin,
         wcs=wcs,
-        idcscale_arcsec=_natural_scale(wcs, peer_compat=settings.peer_compat),
+        idcscale_arcsec=_natural_scale(wcs, settings),
         exptime_s=exptime_s,
         is_rate=facts.is_rate,
         native_unit=facts.native_unit,
@@ -372,10 +369,46 @@ def _chip(
         sky_gain=1.0 if settings.peer_compat else facts.gain,
         binning=facts.binning,
         shadow_edge=facts.shadow_edge,
-        low_flat=low_flat,
+        low_flat=flats.low_flat,
         full_shape_yx=facts.full_shape_yx,
         user_sky=keyword_sky(headers, settings),
+        binning_yx=facts.binning_yx,
+        is_undivided=settings.peer_compat and not facts.is_rate and "BUNIT" not in header,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flats:
+    """Flat fields of a chip."""
+
+    flat: DataBlock | None = None
+    low_flat: DataBlock | None = None
+
+
+def _flats(
+    headers: HeaderPair,
+    facts: InstrumentFacts,
+    origin_yx: tuple[int, int],
+    shape_yx: ShapeYX,
+    folder: Path,
+    staging_dir: Path | None,
+) -> _Flats:
+    """Flat fields for IVM weights, which need the dark besides."""
+    if facts.dark_e is None:
+        remedy = "add it, give inverse-variance maps, or choose another final_wht_type"
+        problem = f"{facts.dark_keyword} absent, which IVM weights need"
+        raise MetadataError(headers.exposure, problem, remedy, headers.chip)
+    flat = blocks.flat_block(headers, facts, origin_yx, shape_yx, folder, staging_dir)
+    return _Flats(flat, blocks.low_flat_block(headers, facts, folder))
+
+
+def _detector_origin(header: fits.Header, facts: InstrumentFacts) -> tuple[int, int]:
+    """Row and column on the detector of the first pixel, from LTM and LTV (image = LTM * detector + LTV)."""
+    first = []
+    for axis, binning in ((2, facts.binning_yx[0]), (1, facts.binning_yx[1])):
+        offset = header_number(header, f"LTV{axis}") or 0.0
+        first.append(-int(offset) if binning == 1 else round((0.5 - offset) * binning - 0.5))
+    return first[0], first[1]
 
 
 def _static_group(
@@ -396,13 +429,14 @@ def _peer_static_group(headers: HeaderPair, facts: InstrumentFacts, index: int, 
     return f"{shape_yx.ny}x{shape_yx.nx}_{number}"
 
 
-def _natural_scale(wcs: ChipWcs, *, peer_compat: bool) -> float:
+def _natural_scale(wcs: ChipWcs, settings: CatalogueSettings) -> float:
     """Natural pixel scale, arcsec: IDCSCALE, else from the pixel area, which conserves flux.
 
     DrizzlePac takes the scale along x of a chip without distortion, wrong by the ratio of the scales along
     x and y (0.9 per cent in flux for camera 2 of NICMOS).
     """
-    if peer_compat and not np.any(wcs.sip_a) and not np.any(wcs.sip_b):
+    is_plain = not settings.coeffs or not (np.any(wcs.sip_a) or np.any(wcs.sip_b))
+    if settings.peer_compat and is_plain:
         return math.hypot(wcs.cd[0][0], wcs.cd[1][0]) * 3600.0
     return wcs.natural_scale_arcsec
 

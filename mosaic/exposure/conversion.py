@@ -19,7 +19,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
-from mosaic.exposure.storage import is_remote
+from mosaic.places import is_remote
 
 _CARD: Final = 80
 _RESTORE: Final = "fetch the file again or remove it from the list"

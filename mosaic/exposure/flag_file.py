@@ -20,7 +20,8 @@ from mosaic.exposure import blocks
 from mosaic.exposure.instruments import HeaderPair, flag_file
 from mosaic.exposure.model import DataBlock
 from mosaic.exposure.staging import open_plain
-from mosaic.exposure.storage import find_remote, is_remote, open_stream, size_and_tag
+from mosaic.exposure.storage import find_remote, open_stream, size_and_tag
+from mosaic.places import is_remote
 from mosaic.types import ShapeYX
 
 _REMEDY = "put it beside the exposure or remove the exposure from the list"

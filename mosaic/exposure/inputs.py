@@ -15,7 +15,8 @@ from typing import Final
 
 from mosaic.errors import ExposureError, MissingFileError, ParameterError
 from mosaic.exposure.association import MEMBER_SUFFIXES, is_association, read_association
-from mosaic.exposure.storage import exists, find_remote, is_folder, is_remote, open_stream
+from mosaic.exposure.storage import exists, find_remote, is_folder, open_stream
+from mosaic.places import is_remote
 
 SUFFIXES: Final = (*MEMBER_SUFFIXES, ".fits")
 _COMPRESSED: Final = (".gz", ".fz")

@@ -77,7 +77,7 @@ class Chip:
     flat: DataBlock | None
     """Flat field for IVM weights, cut-out origin in `flat_origin_yx`, if found."""
     flat_origin_yx: tuple[int, int]
-    """Row and column of the chip's first pixel in the flat field (from LTV)."""
+    """Row and column, on the detector, of the chip's first pixel in the flat field (from LTV)."""
     wcs: ChipWcs
     """Full distortion model."""
     idcscale_arcsec: float
@@ -120,11 +120,23 @@ class Chip:
     """Sky that the user gave (``skyfile``, ``skyuser``); None when it is to be measured."""
     sky_mask: DataBlock | None = None
     """Mask of the user for the sky, non-zero = good (``skymask_cat``), if any."""
+    binning_yx: tuple[int, int] = (1, 1)
+    """Detector pixels per image pixel along y and x, where the flat field is that of single pixels."""
+    is_undivided: bool = False
+    """DrizzlePac takes an image without BUNIT for a rate (`peer_compat`): its values are not divided by the
+    time."""
+    kept_hits: DataBlock | None = None
+    """Cosmic-ray mask of an earlier run, zero = hit, that DrizzlePac still applies (`peer_compat`)."""
 
     @property
     def name(self) -> str:
         """``rootname[sci,n]``, as messages and keywords show it."""
         return f"{self.rootname}[sci,{self.extver}]"
+
+    @property
+    def value_time_s(self) -> float:
+        """What a value is divided by to become a rate."""
+        return 1.0 if self.is_rate or self.is_undivided else self.exptime_s
 
     @property
     def to_electrons(self) -> float:
@@ -164,3 +176,5 @@ class Exposure:
     """File of the flags as it is named beside the input; empty when they are in the same file."""
     is_imset: bool = False
     """Whether its file holds other exposures besides."""
+    wcs_solution: str = ""
+    """Name of the WCS that an alignment found for its chips; empty: their WCS is that of the file."""

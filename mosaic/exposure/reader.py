@@ -16,6 +16,7 @@ from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
 from mosaic.exposure.cache import BAND_ROWS, ROW_CACHE
 from mosaic.exposure.model import Chip, DataBlock
 from mosaic.exposure.storage import read_bytes
+from mosaic.places import is_remote
 from mosaic.types import BoolArray, FloatArray, Window
 
 _STORED: Final = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -43,7 +44,7 @@ def read_rows(block: DataBlock, window: Window) -> NDArray[Any]:
     if block.offset < 0 or window.is_empty:
         shape = (max(0, window.y1 - window.y0), max(0, window.x1 - window.x0))
         return np.full(shape, block.constant, dtype=np.float32)
-    if ROW_CACHE.max_bytes == 0:
+    if ROW_CACHE.max_bytes == 0 and not is_remote(block.path):
         return _scaled(
             np.ascontiguousarray(_read_band(block, window.y0, window.y1)[:, window.x0 : window.x1]), block
         )

@@ -24,7 +24,8 @@ from astropy.utils.exceptions import AstropyWarning
 from mosaic.errors import MissingFileError, ParameterError, StructureError, TruncatedFileError
 from mosaic.exposure.conversion import geis_data_file, is_geis, is_waivered, read_geis, read_waivered
 from mosaic.exposure.inputs import strip_compression
-from mosaic.exposure.storage import is_remote, open_stream, read_bytes, size_and_tag
+from mosaic.exposure.storage import open_stream, read_bytes, size_and_tag
+from mosaic.places import is_remote
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _RESTORE: Final = "fetch the file again or remove it from the list"

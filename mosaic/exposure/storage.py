@@ -12,27 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-import fsspec
 import numpy as np
 from astropy.io import fits
 
-from mosaic.errors import MissingFileError, TruncatedFileError
+from mosaic.errors import MissingFileError, ParameterError, TruncatedFileError
+from mosaic.exposure.scratch import SCRATCH
+from mosaic.places import is_remote, open_system, require_length
+from mosaic.retries import with_retries
 
 _RETRY: Final = "restore the file and run again"
 _HEADER_BLOCK: Final = 1 << 16
 """Bytes fetched at a time while headers are read: headers are far apart, pixels must stay where they are."""
 
 
-def is_remote(path: str) -> bool:
-    """Whether a path is a URL."""
-    return "://" in path
-
-
 def open_stream(path: str) -> BinaryIO:
     """Open for reading headers; seeking over pixels does not fetch them."""
     if not is_remote(path):
         return open(path, "rb")  # noqa: PTH123  (one spelling for both kinds)
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = open_system(path)
     return cast("BinaryIO", system.open(name, "rb", block_size=_HEADER_BLOCK, cache_type="readahead"))
 
 
@@ -54,8 +51,8 @@ def size_and_tag(path: str) -> tuple[int, str]:
     if not is_remote(path):
         status = Path(path).stat()
         return status.st_size, str(status.st_mtime_ns)
-    system, name = fsspec.core.url_to_fs(path)
-    info = system.info(name)
+    system, name = open_system(path)
+    info = with_retries(lambda: system.info(name))
     tag = info.get("ETag") or info.get("LastModified") or info.get("mtime") or info.get("created")
     return int(info["size"]), str(tag)
 
@@ -65,9 +62,9 @@ def exists(path: str) -> bool:
     if not is_remote(path):
         return Path(path).is_file()
     try:
-        system, name = fsspec.core.url_to_fs(path)
+        system, name = open_system(path)
         return bool(system.isfile(name))
-    except (OSError, ImportError, ValueError):
+    except (OSError, ParameterError):
         return False
 
 
@@ -75,13 +72,13 @@ def is_folder(path: str) -> bool:
     """Whether a path or URL is that of a folder."""
     if not is_remote(path):
         return Path(path).is_dir()
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = open_system(path)
     return bool(system.isdir(name))
 
 
 def find_remote(pattern: str) -> list[str]:
     """URLs that match a pattern (or the one URL, if it exists; of a folder all it holds), sorted."""
-    system, name = fsspec.core.url_to_fs(pattern)
+    system, name = open_system(pattern)
     names = system.ls(name, detail=False) if system.isdir(name) else system.glob(name)
     return sorted(str(system.unstrip_protocol(found)) for found in names)
 
@@ -108,8 +105,15 @@ def read_bytes(path: str, start: int, count: int) -> bytes | memoryview:
 
 
 def _read_url(path: str, start: int, count: int) -> bytes:
-    system, name = fsspec.core.url_to_fs(path)
-    return cast("bytes", system.cat_file(name, start=start, end=start + count))
+    """Read a range of an object; an answer shorter than the object is asked for again."""
+    system, name = open_system(path)
+
+    def fetch() -> bytes:
+        data = cast("bytes", system.cat_file(name, start=start, end=start + count))
+        there = count if len(data) == count else max(0, int(system.info(name)["size"]) - start)
+        return require_length(data, min(count, there))
+
+    return SCRATCH.read(path, start, count, lambda: with_retries(fetch))
 
 
 def _read_local(path: str, start: int, count: int) -> memoryview:

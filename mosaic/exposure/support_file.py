@@ -6,8 +6,8 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from mosaic.exposure.storage import is_remote
 from mosaic.geometry.wcs import header_number
+from mosaic.places import is_remote
 
 
 def supply_pa_v3(hdul: fits.HDUList, path: str, rootname: str) -> tuple[str, ...]:

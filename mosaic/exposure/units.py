@@ -38,6 +38,11 @@ class ProductUnit:
             return self.peer_labels[0 if is_rate else 1]
         return f"{self.quantity}/S" if is_rate else self.quantity
 
+    def unit(self, final_units: str) -> str:
+        """Unit of the values as astropy spells it, for ``final_units`` cps or counts."""
+        name = {"ELECTRONS": "electron", "COUNTS": "count"}[self.quantity]
+        return f"{name}/s" if final_units == "cps" else name
+
 
 def is_count_detector(chip: Chip) -> bool:
     """Whether the native unit of a chip is counts."""
@@ -75,8 +80,7 @@ def product_unit(chips: Sequence[Chip], proc_unit: str, *, peer_compat: bool) ->
             notes.setdefault(
                 (*key, chip.gain),
                 f"{chip.name} has gain {chip.gain:g}, {reference.name} {reference.gain:g}: the product is "
-                "in counts of the latter (PHOTFLAM of the former does not apply; consider "
-                "proc_unit='electrons')",
+                "in counts of the latter, and so is its PHOTFLAM",
             )
     divisors = tuple(first[chip.detector, chip.ccdchip].gain for chip in chips)
     return ProductUnit("COUNTS", divisors, notes=tuple(notes.values()))

@@ -124,17 +124,52 @@ def _background_weight(chip: Chip, window: Window, sky: float, *, peer_compat: b
                 chip.rootname, problem, "choose final_wht_type EXP or ERR", f"sci,{chip.extver}"
             )
         return np.full(window.shape_yx, 1.0 / variance, dtype=np.float32)
-    dy, dx = chip.flat_origin_yx
-    in_flat = Window(window.y0 + dy, window.y1 + dy, window.x0 + dx, window.x1 + dx)
-    flat = (
-        np.ones(in_flat.shape_yx) if chip.flat is None else read_rows(chip.flat, in_flat).astype(np.float64)
-    )
-    if chip.low_flat is not None and chip.full_shape_yx is not None:
-        flat *= _stretched(chip.low_flat, in_flat, chip.full_shape_yx)
+    flat = _flat_field(chip, window)
     with np.errstate(divide="ignore", invalid="ignore"):
         flat = 1.0 / flat if chip.flat_is_inverse else flat
         weight = flat**2 / (noise + sky_e * flat)
     return weight.astype(np.float32)
+
+
+def _flat_field(chip: Chip, window: Window) -> DoubleArray:
+    """Flat field of the pixels of a window: the mean over the detector pixels that each is made of."""
+    (dy, dx), (by, bx) = chip.flat_origin_yx, chip.binning_yx
+    ny, nx = window.shape_yx
+    y0, x0 = dy + window.y0 * by, dx + window.x0 * bx
+    on_detector = Window(y0, y0 + ny * by, x0, x0 + nx * bx)
+    flat = np.ones(on_detector.shape_yx)
+    if chip.flat is not None:
+        flat = _on_detector(chip.flat, on_detector, chip.full_shape_yx or chip.flat.shape_yx)
+    if chip.low_flat is not None and chip.full_shape_yx is not None:
+        flat *= _stretched(chip.low_flat, on_detector, chip.full_shape_yx)
+    return flat if by == bx == 1 else _block_means(flat, by, bx)
+
+
+def _block_means(values: DoubleArray, by: int, bx: int) -> DoubleArray:
+    """Means of blocks of `by` rows and `bx` columns."""
+    ny, nx = values.shape
+    means: DoubleArray = values.reshape(ny // by, by, nx // bx, bx).mean(axis=(1, 3))
+    return means
+
+
+def _on_detector(block: DataBlock, window: Window, full: ShapeYX) -> DoubleArray:
+    """Window of the detector out of an image of it: finer pixels are averaged, coarser ones repeated."""
+    rows, row_of, fine_y = _samples(window.y0, window.y1, block.shape_yx.ny, full.ny)
+    columns, column_of, fine_x = _samples(window.x0, window.x1, block.shape_yx.nx, full.nx)
+    values = read_rows(block, Window(*rows, *columns)).astype(np.float64)
+    if fine_y > 1 or fine_x > 1:
+        values = _block_means(values, fine_y, fine_x)
+    return values if block.shape_yx == full else np.ascontiguousarray(values[row_of][:, column_of])
+
+
+def _samples(
+    first: int, last: int, n_own: int, n_detector: int
+) -> tuple[tuple[int, int], NDArray[np.intp], int]:
+    """Range of an image's pixels that detector pixels need, which each takes, and how many make one."""
+    fine, coarse = max(1, n_own // n_detector), max(1, n_detector // n_own)
+    start = first // coarse
+    taken = np.arange(first, last) // coarse - start
+    return (start * fine, ((last - 1) // coarse + 1) * fine), taken, fine
 
 
 def _stretched(block: DataBlock, window: Window, full: ShapeYX) -> DoubleArray:

@@ -7,10 +7,13 @@ bulge of distorted edges between the corners, nor outlines that are not convex.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from mosaic.errors import WcsError
 from mosaic.geometry.tangent import sky_to_plane
@@ -90,6 +93,41 @@ def bounding_cap(outline: DoubleArray) -> tuple[DoubleArray, float]:
     centre /= np.linalg.norm(centre)
     half_chord = float(np.linalg.norm(outline - centre, axis=1).max()) / 2.0
     return centre, 2.0 * float(np.arcsin(min(1.0, half_chord)))
+
+
+class OutlineIndex:
+    """Finds the outlines that may touch one: by cells of space that are as wide as the largest of them.
+
+    Parameters
+    ----------
+    outlines : sequence of ndarray
+        Outlines of chips.
+    """
+
+    def __init__(self, outlines: Sequence[DoubleArray]) -> None:
+        caps = [bounding_cap(outline) for outline in outlines]
+        self._centres = np.array([centre for centre, _ in caps]).reshape(-1, 3)
+        self._radii = np.array([radius for _, radius in caps])
+        # Circles that touch have centres no farther apart than two radii, and the chord is shorter still.
+        side = max(2.0 * float(self._radii.max(initial=0.0)), _SAME_OUTLINE)
+        self._keys = [tuple(key) for key in np.floor(self._centres / side).astype(np.int64).tolist()]
+        self._cells: dict[tuple[int, ...], list[int]] = {}
+        for index, key in enumerate(self._keys):
+            self._cells.setdefault(key, []).append(index)
+
+    def near(self, index: int) -> NDArray[np.int64]:
+        """Outlines, ascending, whose circle touches that of an outline, which is one of them."""
+        x, y, z = self._keys[index]
+        around = [
+            other
+            for cell in product((x - 1, x, x + 1), (y - 1, y, y + 1), (z - 1, z, z + 1))
+            for other in self._cells.get(cell, ())
+        ]
+        found = np.array(sorted(around), dtype=np.int64)
+        cosine = np.clip(self._centres[found] @ self._centres[index], -1.0, 1.0)
+        is_near = np.arccos(cosine) <= self._radii[found] + self._radii[index]
+        touching: NDArray[np.int64] = found[is_near]
+        return touching
 
 
 def intersect_outlines(first: DoubleArray, second: DoubleArray) -> DoubleArray:

@@ -132,7 +132,48 @@ def _final_bytes(tile: int, band_pixels: int) -> int:
     return tile * tile * TILE_BYTES_PER_PIXEL + band_pixels * BAND_BYTES_PER_PIXEL
 
 
-def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processes: bool) -> Budget:
+def plan_cluster_budget(plan: Plan, *, driver_bytes: int, worker_bytes: int, threads: int) -> Budget:
+    """Fit a plan into workers that are not ours to shape; what is stated is one worker and the driver.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    driver_bytes : int
+        Memory granted to the driver, which writes the products.
+    worker_bytes, threads : int
+        Memory that tasks may use in the smallest worker, and tasks it takes at a time.
+
+    Raises
+    ------
+    BudgetError
+        When a worker cannot hold one task, or the driver cannot write the products.
+    """
+    worker = plan_budget(
+        plan, granted_bytes=worker_bytes, cores=threads, separate_processes=False, writes_products=False
+    )
+    driver = DRIVER_BYTES + _plan_bytes(plan)
+    export_bytes = _export_bytes(plan)
+    if driver_bytes < driver + export_bytes:
+        raise BudgetError(
+            f"the memory granted, {driver_bytes / MIB:.0f} MiB, is too small: writing the products takes "
+            f"{(driver + export_bytes) / MIB:.0f} MiB in this process; raise --memory"
+        )
+    n_exports = int(max(1, min(MOST_EXPORTS, (driver_bytes - driver) // export_bytes)))
+    return replace(
+        worker,
+        granted_bytes=worker_bytes + driver_bytes,
+        # The tasks of a tile may go to different workers: separate drizzles kept in one help nobody.
+        limits=replace(worker.limits, stack_cache_bytes=0, n_at_a_time=worker.n_parallel),
+        base_bytes=worker.base_bytes + driver,
+        n_exports=n_exports,
+        export_bytes=driver + n_exports * export_bytes,
+    )
+
+
+def plan_budget(
+    plan: Plan, *, granted_bytes: int, cores: int, separate_processes: bool, writes_products: bool = True
+) -> Budget:
     """Fit a plan into the memory granted.
 
     Parameters
@@ -145,6 +186,8 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
         Tasks wanted at a time.
     separate_processes : bool
         Whether each task runs in a process of its own.
+    writes_products : bool
+        Whether the products are written within the same grant, and kernels compiled.
 
     Raises
     ------
@@ -152,7 +195,7 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
         When not even one task at a time fits; names the smallest grant that does.
     """
     chip_bytes = max(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips) * CHIP_BYTES_PER_PIXEL
-    export_bytes = _export_bytes(plan)
+    export_bytes = _export_bytes(plan) if writes_products else 1
     metadata = _plan_bytes(plan)
     floor = max(
         chip_bytes,
@@ -162,11 +205,14 @@ def plan_budget(plan: Plan, *, granted_bytes: int, cores: int, separate_processe
     per_worker = PROCESS_BYTES + metadata if separate_processes else 0
     driver = metadata + (DRIVER_BYTES if separate_processes else PROCESS_BYTES)
     base = driver
-    smallest = max(base + per_worker + floor, driver + export_bytes, COMPILE_BYTES)
+    smallest = max(base + per_worker + floor, driver + export_bytes)
+    if writes_products:
+        smallest = max(smallest, COMPILE_BYTES)
     if granted_bytes < smallest:
+        remedy = "raise --memory" if writes_products else "start workers with more memory"
         raise BudgetError(
             f"the memory granted, {granted_bytes / MIB:.0f} MiB, is too small: this mosaic needs at least "
-            f"{smallest / MIB:.0f} MiB; raise --memory or choose a smaller --tile than {plan.final.tile}"
+            f"{smallest / MIB:.0f} MiB; {remedy} or choose a smaller --tile than {plan.final.tile}"
         )
     n_parallel = max(1, min(cores, (granted_bytes - base) // (per_worker + floor)))
     room = (granted_bytes - base) // n_parallel - per_worker

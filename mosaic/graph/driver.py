@@ -12,17 +12,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
-from mosaic.errors import PixelError, StoreError
+from mosaic.errors import PixelError, RunCancelledError, StoreError
+from mosaic.graph.cancel import CancelToken, admit, withdraw
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
 from mosaic.graph.ledger import WHOLE_JOB
 from mosaic.graph.plan import BLOT_MARGIN, Plan
 from mosaic.graph.progress import Observer, TaskRecord
 from mosaic.graph.sky_tasks import sky_phases, solve_job_sky
 from mosaic.graph.tasks import run_task, weight_sums
-from mosaic.graph.verify import is_intact, is_present
+from mosaic.graph.verify import StoredSizes, is_intact, is_present
 from mosaic.steps.median import WeightSum, mean_weight
 from mosaic.types import Window
 
@@ -54,13 +56,24 @@ class Task:
 class Backend(Protocol):
     """Runs tasks somewhere."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """Tasks that may be in flight."""
 
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
         """Start a task."""
 
-    def next_done(self) -> TaskRecord:
-        """Wait for a task to finish; its error is raised here."""
+    def next_done(self) -> TaskRecord | None:
+        """Wait for a task to finish; its error is raised here. None: `wake` was called."""
+
+    def wake(self) -> None:
+        """Make `next_done` return; may be called from any thread."""
+
+    def admit(self, store: str, identity: str) -> None:
+        """Let other processes work for one job in its folder, and for none before it."""
+
+    def withdraw(self, store: str) -> None:
+        """Stop what runs for a job folder, and start nothing more."""
 
 
 class SerialBackend:
@@ -81,6 +94,17 @@ class SerialBackend:
         function, arguments = self._waiting.popleft()
         return function(*arguments)
 
+    def wake(self) -> None:
+        """Nothing waits: the task itself asks whether it is to stop."""
+
+    def admit(self, store: str, identity: str) -> None:
+        """All tasks run in this process, which knows already."""
+
+    def withdraw(self, store: str) -> None:
+        """Forget what was not run."""
+        del store
+        self._waiting.clear()
+
 
 class ThreadBackend:
     """Runs tasks in threads of this process: the kernels leave the interpreter free.
@@ -93,7 +117,7 @@ class ThreadBackend:
 
     def __init__(self, n_threads: int) -> None:
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="mosaic")
-        self._done: SimpleQueue[Future[TaskRecord]] = SimpleQueue()
+        self._done: SimpleQueue[Future[TaskRecord] | None] = SimpleQueue()
         self.capacity = n_threads
 
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
@@ -101,9 +125,22 @@ class ThreadBackend:
         del key
         self._pool.submit(function, *arguments).add_done_callback(self._done.put)
 
-    def next_done(self) -> TaskRecord:
+    def next_done(self) -> TaskRecord | None:
         """Wait for any task."""
-        return self._done.get().result()
+        future = self._done.get()
+        return None if future is None else future.result()
+
+    def wake(self) -> None:
+        """Make `next_done` return."""
+        self._done.put(None)
+
+    def admit(self, store: str, identity: str) -> None:
+        """All tasks run in this process, which knows already."""
+
+    def withdraw(self, store: str) -> None:
+        """Drop what has not started and wait for the rest, which ends at its next strip."""
+        del store
+        self.close()
 
     def close(self) -> None:
         """Drop what has not started and wait for the rest."""
@@ -169,14 +206,20 @@ def finished_tasks(job: Job, tasks: Mapping[str, Sequence[Task]]) -> set[TaskKey
     larger ones are compared when they are exported.
     """
     done = set()
+    sizes = StoredSizes(job, is_listed=True)
     for phase, members in tasks.items():
         records = job.ledger.read_phase(phase)
         is_quick = sum(record.bytes_written for record in records.values()) <= COMPARED_BYTES
         for task in members:
             record = records.get(task.name)
-            if record is not None and is_present(job, record) and (not is_quick or is_intact(job, record)):
+            if record is not None and is_present(sizes, record) and (not is_quick or is_intact(job, record)):
                 done.add(task.key)
     return done
+
+
+def widest_phase(tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> int:
+    """Tasks still to be done in the phase that can keep the most workers busy."""
+    return max((sum(task.key not in done for task in members) for members in tasks.values()), default=0)
 
 
 class _ReadyQueue:
@@ -225,13 +268,23 @@ class Driver:
         Memory of each task.
     observer : Observer
         Told of every finished task.
+    cancel : CancelToken, optional
+        Asked before every task and while tasks are waited for.
     """
 
-    def __init__(self, job: Job, backend: Backend, limits: TaskLimits, observer: Observer) -> None:
+    def __init__(
+        self,
+        job: Job,
+        backend: Backend,
+        limits: TaskLimits,
+        observer: Observer,
+        cancel: CancelToken | None = None,
+    ) -> None:
         self._job = job
         self._backend = backend
         self._limits = limits
         self._observer = observer
+        self._cancel = cancel or CancelToken()
         self.warnings: list[str] = []
         """What the user should know, once the run is over."""
 
@@ -240,9 +293,22 @@ class Driver:
 
         Raises
         ------
+        RunCancelledError
+            When the run was asked to stop; nothing works for it any longer then.
         MosaicError
             The first error of any task.
         """
+        store = self._job.store
+        admit(store, self._job.plan.identity)
+        self._backend.admit(store, self._job.plan.identity)
+        self._cancel.on_cancel(partial(_stop_tasks, store, self._backend))
+        try:
+            self._run(tasks, done)
+        except RunCancelledError:
+            self._backend.withdraw(store)
+            raise
+
+    def _run(self, tasks: Mapping[str, Sequence[Task]], done: set[TaskKey]) -> None:
         self._run_phases(tasks, ("static", "static_mask", "sky", "sky_overlaps"), done)
         summarise_static(self._job)
         self._solve_sky()
@@ -257,13 +323,16 @@ class Driver:
         queue = _ReadyQueue(waiting, done)
         in_flight = 0
         while queue.n_waiting or in_flight:
+            self._cancel.raise_if_cancelled()
             while in_flight < self._backend.capacity and (task := queue.pop()) is not None:
-                arguments = (self._job.store, self._job.plan.digest, task.phase, task.name, self._limits)
+                arguments = (self._job.store, self._job.plan.identity, task.phase, task.name, self._limits)
                 self._backend.submit(task.key, run_task, arguments)
                 in_flight += 1
             if in_flight == 0:
                 raise StoreError(f"{queue.n_waiting} tasks wait for tasks that nobody planned; report this")
             record = self._backend.next_done()
+            if record is None:
+                continue
             in_flight -= 1
             done.add((record.phase, record.task))
             queue.finish((record.phase, record.task))
@@ -293,6 +362,12 @@ def record_weights(job: Job, tiles: Sequence[str]) -> None:
             parts[exposure].append(part)
     means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
     job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
+
+
+def _stop_tasks(store: str, backend: Backend) -> None:
+    """Stop the tasks of this process and wake the driver, which stops those of others."""
+    withdraw(store)
+    backend.wake()
 
 
 def summarise_static(job: Job) -> None:

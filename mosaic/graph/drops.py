@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic.exposure.reader import read_err, read_science
+from mosaic.exposure.reader import read_err, read_rows, read_science
 from mosaic.exposure.weights import exposure_scale, input_weight
 from mosaic.graph.job import Frame, Job, chip_task
 from mosaic.graph.store import NO_MASK, PackedMask, read_mask, read_packed
@@ -59,6 +59,9 @@ def final_drops(job: Job, index: int, window: Window) -> DropWindow:
         )
     else:
         drops = _varying_drops(job, index, window, sci)
+    if settings.peer_compat and not job.is_all_finite(index):
+        # DrizzlePac adds them up: infinity stands for NaN, which is an absent pixel here.
+        drops.value[~np.isfinite(drops.value)] = np.inf
     return replace(drops, variance=_variance(job, index, window, sci)) if settings.final_err else drops
 
 
@@ -93,6 +96,9 @@ def exposure_drops(
     is_static = job.plan.settings.static
     static = read_packed(job.store, f"static/{job.group_of_chip[index]}", window) if is_static else none
     found = read_packed(job.store, f"cosmic_rays/{chip_task(chip)}", window) if hits else none
+    if frame is job.final and chip.kept_hits is not None:
+        is_hit = np.pad(read_rows(chip.kept_hits, window) == 0, ((0, 0), (window.x0 % 8, 0)))
+        found = PackedMask(np.packbits(is_hit, axis=1, bitorder="little"), window.x0 % 8)
     value = np.empty(window.shape_yx, dtype=np.float32)
     weight = np.empty_like(value)
     sky = job.sky[chip.name].subtracted
@@ -104,12 +110,14 @@ def exposure_drops(
         static.first_bit,
         np.float32(0.0 if sky is None else sky),
         np.float32(chip.gain / unit_e),
-        np.float32(1.0 if chip.is_rate else 1.0 / chip.exptime_s),
+        np.float32(1.0 / chip.value_time_s),
         np.float32(job.scale_ratio(frame, index) ** 2),
         np.float32(np.float32(chip.exptime_s) * exposure_scale(chip.exptime_s, wt_scl)),
         value,
         weight,
     )
+    if not job.is_all_finite(index):
+        value[np.isinf(value)] = np.nan
     return DropWindow(window, value, weight)
 
 
@@ -124,12 +132,13 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         is_good = is_good & ~read_mask(job.store, f"static/{job.group_of_chip[index]}", window)
     if settings.driz_cr:
         is_good &= ~read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", window)
+    if chip.kept_hits is not None:
+        is_good &= read_rows(chip.kept_hits, window) != 0
     value = drop_values(
         sci,
         sky=job.sky[chip.name].subtracted,
         gain=chip.gain / unit_e,
-        exptime_s=chip.exptime_s,
-        is_rate=chip.is_rate,
+        time_s=chip.value_time_s,
         scale_ratio=job.scale_ratio(frame, index),
     )
     weight = input_weight(
@@ -143,6 +152,8 @@ def _varying_drops(job: Job, index: int, window: Window, sci: FloatArray) -> Dro
         unit_e=unit_e,
         peer_compat=settings.peer_compat,
     )
+    if not job.is_all_finite(index):
+        value[np.isinf(value)] = np.nan
     return DropWindow(window, value, weight)
 
 

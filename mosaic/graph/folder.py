@@ -2,68 +2,48 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from mosaic.errors import OutputError, PlanMismatchError
+from mosaic.errors import PlanMismatchError
 from mosaic.graph.job import Job, chip_task, forget_job_state
-from mosaic.graph.plan import Plan
+from mosaic.graph.plan import PLAN_NAME, Plan
+from mosaic.graph.software import software_versions
 from mosaic.graph.store import (
     MASK_BAND_ROWS,
-    create_array,
+    ArrayDocument,
+    create_arrays,
     create_group,
-    create_mask,
+    describe_array,
+    describe_mask,
     open_array,
     output_error,
     write_chunk,
 )
+from mosaic.places import Place, list_names, remove, size_of
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the job folder for this run alone, making it if need be.
+def empty_folder(folder: Place) -> None:
+    """Remove everything in the job folder but its lock and what the plan was made from; the plan goes first.
 
-    Raises
-    ------
-    OutputError
-        When the folder cannot be made, or another run holds it.
+    Without the plan nothing else counts, should the rest stay because this process is killed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("w")
-    except OSError as error:
-        raise output_error(error, folder) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            problem = f"{folder} is in use by another run; wait for it or choose another output"
-            raise OutputError(problem) from error
-        yield
+    names = list_names(folder)
+    for name in sorted(names, key=lambda name: name != PLAN_NAME):
+        if name not in {"lock", "inputs", "align"}:
+            remove(folder / name)
 
 
-def empty_folder(folder: Path) -> None:
-    """Remove everything in the job folder but its lock and the copies of inputs."""
-    for entry in folder.iterdir():
-        if entry.name in {"lock", "inputs"}:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
+def open_folder(folder: Place, plan: Plan, *, restart: bool) -> Job:
     """Prepare the job folder of a plan, or find the job to be continued in it.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         The job folder, locked.
     plan : Plan
         What is to be done.
@@ -80,7 +60,7 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
     forget_job_state()
     if restart:
         empty_folder(folder)
-    if (folder / "plan.json").exists():
+    if size_of(folder / PLAN_NAME) >= 0:
         earlier = Plan.read(folder)
         if earlier.digest != plan.digest:
             raise PlanMismatchError(
@@ -88,6 +68,9 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
                 "or choose another output"
             )
         plan = plan.with_tiles_of(earlier)
+    else:
+        plan = replace(plan, incarnation=uuid.uuid4().hex[:12])
+    plan = replace(plan, software=software_versions())
     job = Job(folder, plan)
     try:
         _create_arrays(job)
@@ -99,36 +82,42 @@ def open_folder(folder: Path, plan: Plan, *, restart: bool) -> Job:
 
 def _create_arrays(job: Job) -> None:
     """Create every array of the job, once, before any worker writes."""
-    plan, settings, folder = job.plan, job.plan.settings, job.folder
+    create_arrays(job.folder, list(_arrays(job)))
+    if job.plan.settings.driz_combine:
+        create_group(job.folder, "mosaic.zarr", _mosaic_attributes(job.plan))
+        for axis, size in zip("yx", job.plan.final.grid.shape_yx, strict=True):
+            write_chunk(open_array(job.store, f"mosaic.zarr/{axis}"), (slice(None),), np.arange(size))
+
+
+def _arrays(job: Job) -> Iterator[ArrayDocument]:
+    plan, settings = job.plan, job.plan.settings
     for chip in plan.chips:
         if settings.static:
-            create_mask(folder, f"low/{chip_task(chip)}", chip.shape_yx)
+            yield describe_mask(f"low/{chip_task(chip)}", chip.shape_yx)
         if settings.driz_cr:
-            create_mask(folder, f"cosmic_rays/{chip_task(chip)}", chip.shape_yx)
+            yield describe_mask(f"cosmic_rays/{chip_task(chip)}", chip.shape_yx)
     if settings.static:
         for group, members in job.static_groups.items():
-            create_mask(folder, f"static/{group}", plan.chips[members[0]].shape_yx)
+            yield describe_mask(f"static/{group}", plan.chips[members[0]].shape_yx)
     if settings.median:
-        _create_plane(job, "median.zarr/median", "float32", 0.0)
+        yield _separate_plane(job, "median.zarr/median")
     if settings.driz_combine:
-        _create_mosaic(job)
+        yield from _mosaic_arrays(job)
     if not settings.clean:
-        _create_intermediates(job)
+        yield from _intermediate_arrays(job)
 
 
-def _create_mosaic(job: Job) -> None:
-    plan, folder = job.plan, job.folder
-    unit = "electron" if plan.settings.final_units == "counts" else "electron/s"
-    create_group(
-        folder,
-        "mosaic.zarr",
-        {"mosaic_version": plan.version, "plan": plan.digest, "wcs": plan.final.grid.to_header_cards()},
-    )
+def _mosaic_attributes(plan: Plan) -> dict[str, Any]:
+    return {"mosaic_version": plan.version, "plan": plan.digest, "wcs": plan.final.grid.to_header_cards()}
+
+
+def _mosaic_arrays(job: Job) -> Iterator[ArrayDocument]:
+    plan = job.plan
+    unit = job.product_unit.unit(plan.settings.final_units)
     shape, tile = plan.final.grid.shape_yx, plan.final.tile
     planes = {"sci": unit, "wht": "s"} | ({"var": f"({unit})2"} if plan.settings.final_err else {})
     for name, plane_unit in planes.items():
-        create_array(
-            folder,
+        yield describe_array(
             f"mosaic.zarr/{name}",
             shape=tuple(shape),
             chunks=(tile, tile),
@@ -138,10 +127,8 @@ def _create_mosaic(job: Job) -> None:
             attributes={"units": plane_unit},
         )
     for axis, size in zip("yx", shape, strict=True):
-        name = f"mosaic.zarr/{axis}"
-        create_array(
-            folder,
-            name,
+        yield describe_array(
+            f"mosaic.zarr/{axis}",
             shape=(size,),
             chunks=(size,),
             dtype="int64",
@@ -149,10 +136,8 @@ def _create_mosaic(job: Job) -> None:
             dimensions=(axis,),
             attributes={"units": "pixel", "description": "0-based pixel of the output frame"},
         )
-        write_chunk(open_array(str(folder), name), (slice(None),), np.arange(size))
     if plan.settings.context:
-        create_array(
-            folder,
+        yield describe_array(
             "mosaic.zarr/ctx",
             shape=(plan.n_context_planes, *shape),
             chunks=(1, tile, tile),
@@ -171,29 +156,27 @@ def untouched_value(job: Job) -> float:
     return float("nan")
 
 
-def _create_plane(job: Job, name: str, dtype: str, fill_value: float) -> None:
+def _separate_plane(job: Job, name: str) -> ArrayDocument:
     layer = job.plan.separate
-    create_array(
-        job.folder,
+    return describe_array(
         name,
         shape=tuple(layer.grid.shape_yx),
         chunks=(layer.tile, layer.tile),
-        dtype=dtype,
-        fill_value=fill_value,
+        dtype="float32",
+        fill_value=0.0,
         dimensions=("y", "x"),
         attributes={"units": "electron/s"},
     )
 
 
-def _create_intermediates(job: Job) -> None:
+def _intermediate_arrays(job: Job) -> Iterator[ArrayDocument]:
     if job.keeps_singles:
         for exposure in job.plan.exposures:
             for kind in ("sci", "wht"):
-                _create_plane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}", "float32", 0.0)
+                yield _separate_plane(job, f"intermediates.zarr/single_{kind}/{exposure.rootname}")
     if job.plan.settings.blot:
         for chip in job.plan.chips:
-            create_array(
-                job.folder,
+            yield describe_array(
                 f"intermediates.zarr/blt/{chip_task(chip)}",
                 shape=tuple(chip.shape_yx),
                 chunks=(MASK_BAND_ROWS, chip.shape_yx.nx),

@@ -6,10 +6,10 @@ and windows are derived on first use and kept. Nothing here is shared between pr
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,20 @@ from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
 from mosaic.exposure.model import Chip, SkyLevel
 from mosaic.exposure.reader import is_lit, read_dq
+from mosaic.exposure.scratch import SCRATCH
 from mosaic.exposure.units import ProductUnit, product_unit
 from mosaic.geometry.cells import ChipCells
-from mosaic.geometry.outline import bounding_cap, chip_outline
+from mosaic.geometry.outline import OutlineIndex, chip_outline
 from mosaic.geometry.pixmap import build_map_model
+from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.kept import BoundedCache
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
 from mosaic.graph.singles import STACK_CACHE
+from mosaic.graph.software import require_same_software
 from mosaic.graph.store import forget_arrays
 from mosaic.kernels.pixmap import MapModel
+from mosaic.places import Place, is_remote, place_of
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background
 from mosaic.types import BoolArray, DoubleArray, Window
@@ -56,6 +60,8 @@ class TaskLimits:
     """Bytes for input rows that the process keeps."""
     stack_cache_bytes: int = 0
     """Bytes for separate drizzles that the process keeps between two phases."""
+    n_at_a_time: int = 0
+    """Tasks that a process works at a time, whatever number of threads it has; 0: all it is given."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +79,16 @@ class Job:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         The job folder.
     plan : Plan
         Its plan.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Place, plan: Plan) -> None:
         self.folder = folder
         self.plan = plan
-        self.ledger = Ledger(folder)
+        self.ledger = Ledger(folder, plan.incarnation)
         self._models: BoundedCache[MapModel] = BoundedCache(MODELS_KEPT)
         self._cells: BoundedCache[ChipCells] = BoundedCache(CELLS_BYTES)
 
@@ -90,6 +96,16 @@ class Job:
     def store(self) -> str:
         """The job folder as the store functions want it."""
         return str(self.folder)
+
+    def raise_if_withdrawn(self) -> None:
+        """Leave a task whose run was cancelled or replaced by another in the same folder.
+
+        Raises
+        ------
+        RunCancelledError
+            When it was.
+        """
+        raise_if_withdrawn(self.store, self.plan.identity)
 
     @cached_property
     def separate(self) -> Frame:
@@ -133,9 +149,9 @@ class Job:
         return [chip_outline(chip.wcs, peer=self.plan.settings.peer_compat) for chip in self.plan.chips]
 
     @cached_property
-    def outline_caps(self) -> DoubleArray:
-        """Circle around every outline, shape (n, 4): centre as a unit vector, radius in radians."""
-        return np.array([(*centre, radius) for centre, radius in map(bounding_cap, self.outlines)])
+    def outline_index(self) -> OutlineIndex:
+        """Finds the outlines near one."""
+        return OutlineIndex(self.outlines)
 
     @cached_property
     def mean_weights(self) -> list[float]:
@@ -242,6 +258,7 @@ class Job:
             s.combine_maskpt,
             s.median_newmasks,
             0.0 if s.peer_compat else COMPLETE_WEIGHT,
+            s.peer_compat,
         )
 
     def _threshold(self, value: float | None) -> float | None:
@@ -299,25 +316,27 @@ def forget_job_state() -> None:
     forget_arrays()
     ROW_CACHE.resize(0)
     STACK_CACHE.clear()
+    SCRATCH.leave()
 
 
-def open_job(folder: str, digest: str) -> Job:
-    """The job of a folder, made once per process and plan.
+@lru_cache(maxsize=16)
+def open_job(folder: str, identity: str) -> Job:
+    """The job of a folder, made once per process; a worker that outlives a job keeps nothing of it.
 
     Raises
     ------
     PlanMismatchError
         When the folder holds another job than the caller means.
+    ClusterError
+        When this process has other versions of what results depend on than the driver.
     """
-    return _open_plan(folder, digest, (Path(folder) / "plan.json").stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _open_plan(folder: str, digest: str, written_ns: int) -> Job:
-    """Open a plan as written at a time: a worker that outlives a restart keeps nothing of what was before."""
-    del written_ns
     forget_job_state()
-    plan = Plan.read(Path(folder))
-    if plan.digest != digest:
+    place = place_of(folder)
+    plan = Plan.read(place)
+    if plan.identity != identity:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
-    return Job(Path(folder), plan)
+    if any(is_remote(chip.sci.path) for chip in plan.chips):
+        SCRATCH.use(plan.identity)
+    if plan.software:
+        require_same_software(plan.software, f"the worker on {platform.node()}")
+    return Job(place, plan)

@@ -78,7 +78,7 @@ def _task_nodes(job: Job, budget: Budget) -> Nodes:
     """One node a task, and one for each of the two small solutions that many tasks wait for."""
     tasks = plan_tasks(job)
     digest = job.plan.digest
-    where = (job.store, digest)
+    where = (job.store, job.plan.identity)
     allowance = (budget.limits, budget.n_parallel)
     solved_sky = ("mosaic-solution", "sky", digest)
     solved_weights = ("mosaic-solution", "weights", digest)
@@ -115,7 +115,16 @@ def _plane(
         size = (chunks[0][row], chunks[1][column])
         if tile in layer.chips_of_tile:
             after = _key(digest, phase, tile_task(tile))
-            own[name, row, column] = (_read, job.store, digest, phase, tile_task(tile), kind, size, after)
+            own[name, row, column] = (
+                _read,
+                job.store,
+                job.plan.identity,
+                phase,
+                tile_task(tile),
+                kind,
+                size,
+                after,
+            )
         else:
             own[name, row, column] = (_constant, size, absent, dtype)
     return da.Array(nodes | own, name, chunks=chunks, dtype=dtype)
@@ -134,41 +143,41 @@ def _room(folder: str, n_parallel: int) -> BoundedSemaphore:
 
 
 def _run(
-    folder: str, digest: str, phase: str, task: str, limits: TaskLimits, n_parallel: int, after: list[str]
+    folder: str, identity: str, phase: str, task: str, limits: TaskLimits, n_parallel: int, after: list[str]
 ) -> str:
     """Carry out a task unless the ledger has it; its name stands for what it wrote."""
     del after
-    if open_job(folder, digest).ledger.read(phase, task) is None:
+    if open_job(folder, identity).ledger.read(phase, task) is None:
         with _room(folder, n_parallel):
-            run_task(folder, digest, phase, task, limits)
+            run_task(folder, identity, phase, task, limits)
     return task
 
 
-def _solve_sky(folder: str, digest: str, after: list[str]) -> str:
+def _solve_sky(folder: str, identity: str, after: list[str]) -> str:
     """Gather the statistics of all chips and solve for the sky, once."""
     del after
-    job = open_job(folder, digest)
+    job = open_job(folder, identity)
     if job.ledger.read("sky_solution", WHOLE_JOB) is None:
         summarise_static(job)
         record_sky(job)
     return "sky"
 
 
-def _solve_weights(folder: str, digest: str, after: list[str]) -> str:
+def _solve_weights(folder: str, identity: str, after: list[str]) -> str:
     """Gather the mean weights of all exposures, once."""
     _sky, *tiles = after
-    job = open_job(folder, digest)
+    job = open_job(folder, identity)
     if job.ledger.read("weight_solution", WHOLE_JOB) is None:
         record_weights(job, tiles)
     return "weights"
 
 
 def _read(
-    folder: str, digest: str, phase: str, task: str, kind: str, size: tuple[int, int], after: str
+    folder: str, identity: str, phase: str, task: str, kind: str, size: tuple[int, int], after: str
 ) -> NDArray[Any]:
     """Read a chunk and compare it with the ledger; a context plane without a bit was not written."""
     del after
-    job = open_job(folder, digest)
+    job = open_job(folder, identity)
     record = job.ledger.read(phase, task)
     if record is None:
         raise StoreError(f"ledger lacks {phase} {task}: {folder} was removed or restarted; open it anew")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from mosaic.errors import StoreError
 from mosaic.graph.progress import TaskRecord
+from mosaic.graph.store import output_error
+from mosaic.places import Place, get, get_many, list_names, put, remove
+from mosaic.retries import is_transient
 
 WHOLE_JOB = "all"
 """Task name of the records that the driver writes about the job as a whole."""
@@ -25,40 +27,59 @@ class Ledger:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or RemotePlace
         The job folder.
+    incarnation : str
+        The job; records of another one, written late by a task of a run that was replaced, count for nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place, incarnation: str = "") -> None:
         self._root = folder / "ledger"
+        self._incarnation = incarnation
 
     def write(self, record: TaskRecord) -> None:
-        """Keep a record; an existing one of the same task is replaced as a whole."""
-        phase = self._root / record.phase
-        phase.mkdir(parents=True, exist_ok=True)
-        target = phase / f"{record.task}.json"
-        temporary = phase / f".{record.task}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(dataclasses.asdict(record)))
-        temporary.replace(target)
+        """Keep a record; an existing one of the same task is replaced as a whole.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
+        fields = dataclasses.asdict(record) | {"job": self._incarnation}
+        place = self._root / record.phase / f"{record.task}.json"
+        try:
+            put(place, json.dumps(fields).encode())
+        except OSError as error:
+            if is_transient(error):
+                raise
+            raise output_error(error, place) from error
 
     def forget(self, phase: str, task: str) -> None:
         """Take the record of a task back: what it wrote is gone."""
-        (self._root / phase / f"{task}.json").unlink(missing_ok=True)
+        remove(self._root / phase / f"{task}.json")
 
     def read(self, phase: str, task: str) -> TaskRecord | None:
         """Find the record of a task; None when the task is not done."""
-        path = self._root / phase / f"{task}.json"
-        return self._parse(path) if path.exists() else None
+        place = self._root / phase / f"{task}.json"
+        try:
+            return self._parse(get(place), str(place))
+        except FileNotFoundError:
+            return None
 
     def read_phase(self, phase: str) -> dict[str, TaskRecord]:
         """All records of a phase, by task."""
         folder = self._root / phase
-        if not folder.is_dir():
-            return {}
-        # Names as text: with a hundred thousand records, path objects would take most of the time.
-        names = [entry.name for entry in os.scandir(folder)]
-        names = sorted(name for name in names if name.endswith(".json") and name[0] != ".")
-        return {name[:-5]: self._parse(f"{folder}/{name}") for name in names}
+        names = [name for name in list_names(folder) if name.endswith(".json") and name[0] != "."]
+        if isinstance(folder, Path):
+            # Names as text: with a hundred thousand records, path objects would take most of the time.
+            contents: Iterable[bytes] = map(_read_file, (f"{folder}/{name}" for name in names))
+        else:
+            contents = get_many([folder / name for name in names])
+        records = {
+            name[:-5]: self._parse(content, f"{folder}/{name}")
+            for name, content in zip(names, contents, strict=True)
+        }
+        return {task: record for task, record in records.items() if record is not None}
 
     def require(self, phase: str, tasks: Iterable[str]) -> dict[str, TaskRecord]:
         """Records of all `tasks`, in their order.
@@ -91,10 +112,16 @@ class Ledger:
             raise StoreError(f"ledger lacks the {phase}; run the same command again")
         return record
 
-    @staticmethod
-    def _parse(path: Path | str) -> TaskRecord:
+    def _parse(self, content: bytes, place: str) -> TaskRecord | None:
         try:
-            with open(path, "rb") as file:  # noqa: PTH123  (as above)
-                return TaskRecord(**json.loads(file.read()))
+            fields = json.loads(content)
+            return TaskRecord(**fields) if fields.pop("job", "") == self._incarnation else None
         except (ValueError, TypeError) as error:
-            raise StoreError(f"ledger record {path} is damaged ({error}); delete it and run again") from error
+            raise StoreError(
+                f"ledger record {place} is damaged ({error}); delete it and run again"
+            ) from error
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  (as above)
+        return file.read()

@@ -10,9 +10,8 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mosaic.errors import PlanMismatchError, StoreError
@@ -24,11 +23,15 @@ from mosaic.geometry.reach import ChipOutline, TileGrid, lattice_step
 from mosaic.graph import codec
 from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
 from mosaic.kernels.drizzle import kernel_half_width
+from mosaic.places import Place, get, put
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape
 from mosaic.types import ShapeYX, Window
 
-FORMAT = 3
+PLAN_NAME = "plan.json"
+"""The plan in its job folder."""
+
+FORMAT = 5
 """Version of plan.json and of the arithmetic: raised when either changes; no job is continued across."""
 
 BLOT_MARGIN = 2.0 + max(interpolator_halo(name) for name in INTERPOLATORS)
@@ -98,6 +101,10 @@ class Plan:
     """Version of mosaic that made the plan."""
     header_rules: tuple[tuple[str, str, str], ...] = ()
     """Rules files of the user for blending headers: name, text, instrument (empty: all)."""
+    incarnation: str = ""
+    """Tells a job from an earlier one of the same inputs and parameters in the same folder."""
+    software: dict[str, str] = field(default_factory=dict)
+    """Versions that the driver runs with; not part of the identity."""
 
     @cached_property
     def chips(self) -> tuple[Chip, ...]:
@@ -123,16 +130,23 @@ class Plan:
         return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
+    def identity(self) -> str:
+        """What a task is told of the job it belongs to."""
+        return f"{self.digest}-{self.incarnation}"
+
+    @property
     def n_context_planes(self) -> int:
         """Planes of the context image: 32 chips each."""
         return max(1, (len(self.chips) + 31) // 32)
 
-    def write(self, folder: Path) -> None:
-        """Write ``plan.json`` under a temporary name and rename it."""
+    def write(self, folder: Place) -> None:
+        """Write ``plan.json``: it appears whole or not at all."""
         arrays: dict[str, dict[str, Any]] = {}
         body = {
             "digest": self.digest,
+            "incarnation": self.incarnation,
             "version": self.version,
+            "software": self.software,
             "settings": json.loads(self.settings.model_dump_json()),
             "exposures": codec.encode(self.exposures, arrays),
             "layers": [
@@ -147,12 +161,10 @@ class Plan:
             "arrays": arrays,
             "header_rules": self.header_rules,
         }
-        temporary = folder / ".plan.json.tmp"
-        temporary.write_text(json.dumps(body))
-        temporary.replace(folder / "plan.json")
+        put(folder / PLAN_NAME, json.dumps(body).encode())
 
     @classmethod
-    def read(cls, folder: Path) -> Plan:
+    def read(cls, folder: Place) -> Plan:
         """Read ``plan.json`` of a job folder.
 
         Raises
@@ -161,7 +173,7 @@ class Plan:
             When it is missing or damaged.
         """
         try:
-            body = json.loads((folder / "plan.json").read_text())
+            body = json.loads(get(folder / PLAN_NAME))
             arrays = codec.decode_arrays(body["arrays"])
             layers = [
                 Layer(
@@ -179,6 +191,8 @@ class Plan:
                 layers[1],
                 body["version"],
                 tuple((name, text, instrument) for name, text, instrument in body.get("header_rules", ())),
+                body.get("incarnation", ""),
+                body.get("software", {}),
             )
         except (OSError, KeyError, ValueError, TypeError) as error:
             problem = f"{folder}/plan.json is missing or damaged ({error}); run with --restart"
@@ -189,7 +203,7 @@ class Plan:
 
     def with_tiles_of(self, other: Plan) -> Plan:
         """The same plan on the tiles of an earlier one, so that its job can be continued."""
-        return replace(self, separate=other.separate, final=other.final)
+        return replace(self, separate=other.separate, final=other.final, incarnation=other.incarnation)
 
 
 def reach(shape: DropShape, scale_ratio: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.exposure.dq import parse_bits
 from mosaic.exposure.reader import read_rows, read_science
@@ -55,13 +56,18 @@ def sky_statistic(settings: Settings) -> SkyStatistic:
     return SkyStatistic(s.skystat, s.skywidth, s.skylower, s.skyupper, s.skyclip, s.skylsigma, s.skyusigma)
 
 
-def read_sky_pixels(job: Job, index: int, y0: int, y1: int) -> FloatArray:
-    """Rows ``y0 <= y < y1`` of a chip, NaN where a pixel is not good for the sky."""
+def read_sky_pixels(job: Job, index: int, y0: int, y1: int) -> tuple[FloatArray, NDArray[np.bool_] | None]:
+    """Rows ``y0 <= y < y1`` of a chip, NaN where a pixel is not good for the sky, and those that spoil it.
+
+    In DrizzlePac a NaN that is not masked leaves no limits to clip between, and no sky (`peer_compat`).
+    """
     chip = job.plan.chips[index]
     s = job.plan.settings
     nx = chip.shape_yx.nx
     good_bits = parse_bits(s.sky_bits)
     pixels = np.empty((y1 - y0, nx), dtype=np.float32)
+    is_open = s.skylower is None or s.skyupper is None
+    spoils = np.zeros(pixels.shape, np.bool_) if s.peer_compat and is_open else None
     static = user = NO_MASK
     for top in range(y0, y1, MASK_BAND_ROWS):
         band = Window(top, min(top + MASK_BAND_ROWS, y1), 0, nx)
@@ -72,8 +78,13 @@ def read_sky_pixels(job: Job, index: int, y0: int, y1: int) -> FloatArray:
             user = ((values != 0) & np.isfinite(values)).view(np.uint8)
         target = pixels[band.y0 - y0 : band.y1 - y0]
         flags = job.flags(index, band, good_bits, for_sky=True)
-        blank_masked(read_science(chip, band), *flags, static, user, target)
-    return pixels
+        sci = read_science(chip, band)
+        blank_masked(sci, *flags, static, user, target)
+        if spoils is not None and (is_absent := np.isnan(sci)).any():
+            used = np.empty_like(sci)
+            blank_masked(np.zeros_like(sci), *flags, static, user, used)
+            spoils[band.y0 - y0 : band.y1 - y0] = is_absent & (used == 0.0)
+    return pixels, spoils if spoils is not None and spoils.any() else None
 
 
 def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
@@ -81,11 +92,11 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     ny, nx = chip.shape_yx
-    pixels = read_sky_pixels(job, index, 0, ny)
+    pixels, spoils = read_sky_pixels(job, index, 0, ny)
     values = np.empty(pixels.size, dtype=np.float32)
     everything = np.array([(y, 0, nx) for y in range(ny)])
     n_values = collect_finite(pixels, 0, everything, values)
-    found = measure_sky(values[:n_values], sky_statistic(job.plan.settings))
+    found = measure_sky(values[:n_values], sky_statistic(job.plan.settings)) if spoils is None else None
     value = None if found is None else found.value
     return Outcome(bytes_read=pixels.size * 6, facts={"chip": chip.name, "sky": value})
 
@@ -103,12 +114,14 @@ def find_overlap_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     y0, y1 = (int(y) for y in np.clip([edges.min(), edges.max() + 1], 0, chip.shape_yx.ny))
     if y1 <= y0:
         return outcome
-    pixels = read_sky_pixels(job, index, y0, y1)
+    pixels, spoils = read_sky_pixels(job, index, y0, y1)
     outcome.bytes_read = pixels.size * 6
     values = np.empty(pixels.size, dtype=np.float32)
     how = sky_statistic(job.plan.settings)
     for other, vertices in polygons.items():
         spans = scan_polygon(vertices, chip.shape_yx, peer=peer)
+        if spoils is not None and any(spoils[row - y0, first:last].any() for row, first, last in spans):
+            continue
         found = measure_sky(values[: collect_finite(pixels, y0, spans, values)], how)
         if found is not None:
             outcome.facts["overlaps"][str(other)] = [found.value, found.n]
@@ -120,19 +133,18 @@ def overlap_polygons(job: Job, index: int) -> dict[int, DoubleArray]:
 
     Both chips of a pair work out the same polygon on the sky: that of the earlier one cut by the later.
     """
-    exposure_of = np.array(job.plan.exposure_of_chip)
-    caps = job.outline_caps
-    cosine = np.clip(caps[:, :3] @ caps[index, :3], -1.0, 1.0)
-    is_near = np.arccos(cosine) <= caps[:, 3] + caps[index, 3]
+    exposure_of = job.plan.exposure_of_chip
     wcs, peer = job.plan.chips[index].wcs, job.plan.settings.peer_compat
     polygons: dict[int, DoubleArray] = {}
-    for other in np.flatnonzero(is_near & (exposure_of != exposure_of[index])):
-        earlier, later = sorted((index, int(other)))
+    for other in job.outline_index.near(index).tolist():
+        if exposure_of[other] == exposure_of[index]:
+            continue
+        earlier, later = sorted((index, other))
         shared = intersect_outlines(job.outlines[earlier], job.outlines[later])
         if len(shared):
             # DrizzlePac goes round the other way, which decides how crossings of sides and rows are rounded.
             ordered = shared[::-1] if peer else shared
-            polygons[int(other)] = sky_to_chip(wcs, *to_sky(ordered), peer=peer)
+            polygons[other] = sky_to_chip(wcs, *to_sky(ordered), peer=peer)
     return polygons
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,26 +20,44 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from mosaic.errors import OutputError, StoreError
 from mosaic.exposure.cache import ROW_CACHE
+from mosaic.graph.objects import VerifyingStore, open_object_store
+from mosaic.places import Place, list_sizes, place_of, put, size_of
 from mosaic.types import BoolArray, ShapeYX, Window
 
 MASK_BAND_ROWS = 256
 """Rows of a chip in one stored mask chunk."""
+_METADATA = "zarr.json"
+_WRITES_AT_A_TIME = 16
 
 
-def create_group(folder: Path, name: str, attributes: Mapping[str, Any] | None = None) -> None:
+class ArrayDocument(NamedTuple):
+    """What is written to create an array."""
+
+    name: str
+    """Place in the job folder."""
+    text: bytes
+    """Its metadata."""
+
+
+def _zarr_store(place: Place) -> str | Store:
+    """Where zarr finds what lies at a place."""
+    return str(place) if isinstance(place, Path) else open_object_store(place)
+
+
+def create_group(folder: Place, name: str, attributes: Mapping[str, Any] | None = None) -> None:
     """Create (or keep) the zarr group `name` in the job folder."""
-    group = zarr.open_group(str(folder / name), mode="a", zarr_format=3)
+    group = zarr.open_group(_zarr_store(folder / name), mode="a", zarr_format=3)
     if attributes:
         group.attrs.update(dict(attributes))
 
 
-def create_array(
-    folder: Path,
+def describe_array(
     name: str,
     *,
     shape: tuple[int, ...],
@@ -47,17 +66,25 @@ def create_array(
     fill_value: float,
     dimensions: tuple[str, ...],
     attributes: Mapping[str, Any] | None = None,
-) -> None:
-    """Create one array ``<group>.zarr/<array>``; an existing array is kept as it is."""
-    target = folder / name / "zarr.json"
-    if target.exists():
-        return
+) -> ArrayDocument:
+    """Describe one array ``<group>.zarr/<array>`` of a job folder."""
     cut = tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True))
     text = _array_metadata(shape, cut, dtype, fill_value, dimensions, json.dumps(dict(attributes or {})))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(".zarr.json.tmp")
-    temporary.write_bytes(text)
-    temporary.replace(target)
+    return ArrayDocument(name, text)
+
+
+def create_arrays(folder: Place, documents: Iterable[ArrayDocument]) -> None:
+    """Create arrays of a job; those that exist are kept as they are."""
+    if isinstance(folder, Path):
+        for document in documents:
+            if size_of(folder / document.name / _METADATA) < 0:
+                put(folder / document.name / _METADATA, document.text)
+        return
+    wanted = {folder / document.name / _METADATA: document.text for document in documents}
+    present = list_sizes(folder)
+    missing = [(place, text) for place, text in wanted.items() if str(place) not in present]
+    with ThreadPoolExecutor(_WRITES_AT_A_TIME, thread_name_prefix="arrays") as pool:
+        list(pool.map(lambda item: put(*item), missing))
 
 
 @lru_cache(maxsize=64)
@@ -92,7 +119,7 @@ def open_array(folder: str, name: str) -> zarr.Array:
     """Open an array of the job, once per process."""
     # open_array() of zarr 3.1 ignores its `config` argument; chunks of fill values must be stored too.
     with zarr.config.set({"array.write_empty_chunks": True}):
-        return zarr.open_array(f"{folder}/{name}", mode="r+")
+        return zarr.open_array(_zarr_store(place_of(folder) / name), mode="r+", zarr_format=3)
 
 
 def forget_arrays() -> None:
@@ -121,7 +148,8 @@ def write_chunk(array: zarr.Array, index: tuple[Any, ...], values: NDArray[Any])
     except OSError as error:
         raise output_error(error, array.store_path) from error
     expected = checksum(values)
-    if checksum(np.asarray(array[index])) != expected:
+    # An object store was compared object by object while it was written.
+    if not isinstance(array.store, VerifyingStore) and checksum(np.asarray(array[index])) != expected:
         raise StoreError(
             f"{array.store_path} {index}: the chunk read back differs from what was written; check the disk"
         )
@@ -154,11 +182,10 @@ def read_verified(array: zarr.Array, index: tuple[Any, ...], expected: str | Non
     return values
 
 
-def create_mask(folder: Path, name: str, shape_yx: ShapeYX) -> None:
-    """Create a bit-packed mask of a chip, ``masks.zarr/<name>``."""
+def describe_mask(name: str, shape_yx: ShapeYX) -> ArrayDocument:
+    """Describe a bit-packed mask of a chip, ``masks.zarr/<name>``."""
     packed = (shape_yx.nx + 7) // 8
-    create_array(
-        folder,
+    return describe_array(
         f"masks.zarr/{name}",
         shape=(shape_yx.ny, packed),
         chunks=(MASK_BAND_ROWS, packed),

@@ -12,13 +12,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import psutil
 
 from mosaic.errors import MosaicError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.reader import read_science
+from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.drops import final_drops, separate_drops
+from mosaic.graph.gate import TASK_GATE
 from mosaic.graph.job import Frame, Job, TaskLimits, chip_task, open_job, tile_of
+from mosaic.graph.memory import peak_resident_bytes
 from mosaic.graph.outcome import Outcome, whole_window
 from mosaic.graph.plan import BLOT_MARGIN
 from mosaic.graph.progress import TaskRecord
@@ -28,6 +30,7 @@ from mosaic.graph.store import MASK_BAND_ROWS, open_array, write_chunk, write_ma
 from mosaic.graph.verify import with_sizes
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.prepare import count_usable
+from mosaic.retries import TransientError, io_errors, is_transient
 from mosaic.steps.cosmic_rays import CosmicRayParams, blot_level, blot_to_native, flag_cosmic_rays
 from mosaic.steps.drizzle import TileSum, deposit
 from mosaic.steps.median import WeightSum, combine_stack, sum_weights
@@ -38,12 +41,12 @@ STACK_BYTES_PER_PIXEL = 9
 """Image, weight and mask of one exposure in a stack."""
 
 
-def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
+def run_task(folder: str, identity: str, phase: str, task: str, limits: TaskLimits) -> TaskRecord:
     """Carry out one task and keep its record in the ledger.
 
     Parameters
     ----------
-    folder, digest : str
+    folder, identity : str
         Job folder and the job expected in it.
     phase, task : str
         Which task.
@@ -60,27 +63,37 @@ def run_task(folder: str, digest: str, phase: str, task: str, limits: TaskLimits
     MosaicError
         With the exposure, chip or tile in its text.
     """
-    job = open_job(folder, digest)
-    start = time.perf_counter()
+    raise_if_withdrawn(folder, identity)
+    job = open_job(folder, identity)
     if ROW_CACHE.max_bytes != limits.row_cache_bytes:
         ROW_CACHE.resize(limits.row_cache_bytes)
-    try:
-        outcome = _PHASES[phase](job, task, limits)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, MosaicError):
-            raise
-        raise MosaicError(f"{phase} {task}: {type(error).__name__}: {error}; please report this") from error
+    with TASK_GATE.passing(limits.n_at_a_time):
+        start = time.perf_counter()
+        try:
+            outcome = _PHASES[phase](job, task, limits)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, MosaicError):
+                raise
+            problem = f"{phase} {task}: {type(error).__name__}: {error}; please report this"
+            raise MosaicError(problem) from error
+        except io_errors() as error:
+            if not is_transient(error):
+                raise
+            problem = f"{phase} {task}: {error}; run the same command to continue"
+            raise TransientError(problem) from error
+        seconds = time.perf_counter() - start
     record = TaskRecord(
         phase,
         task,
-        time.perf_counter() - start,
+        seconds,
         outcome.bytes_read,
         outcome.bytes_written,
-        int(psutil.Process().memory_info().rss),
+        peak_resident_bytes(),
         outcome.checksums,
         outcome.facts,
     )
     record = with_sizes(job, record)
+    job.raise_if_withdrawn()
     job.ledger.write(record)
     return record
 
@@ -110,6 +123,7 @@ def merge_static(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     merged = np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[members[0]])}")[:])
     for index in members[1:]:
         merged |= np.asarray(open_array(job.store, f"masks.zarr/low/{chip_task(job.plan.chips[index])}")[:])
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, f"masks.zarr/static/{task}"), (slice(None), slice(None)), merged)
     outcome.wrote("static", crc, merged.nbytes)
     outcome.facts = {"n_bad": int(np.unpackbits(merged).sum()), "shape": list(chip.shape_yx)}
@@ -125,17 +139,17 @@ def _exposures_of(job: Job, chips: tuple[int, ...]) -> dict[int, list[int]]:
 
 
 def drizzle_single(
-    job: Job, chips: list[int], target: Window, limits: TaskLimits, *, weights_only: bool
-) -> TileSum:
-    """Drizzle one exposure alone onto a rectangle of the separate frame."""
+    job: Job, chips: list[int], single: TileSum, limits: TaskLimits, *, weights_only: bool
+) -> None:
+    """Drizzle one exposure alone onto a rectangle of the separate frame, after clearing it."""
     frame = job.separate
-    single = TileSum.empty(target, 0.0)
+    target = single.window
+    single.clear(0.0)
     for index in chips:
         model = job.model(frame, index)
         for band in input_bands(job, frame, index, target, limits):
             drops = separate_drops(job, index, band, weights_only=weights_only)
             deposit(drops, model, frame.drop, job.scale_ratio(frame, index), single)
-    return single
 
 
 def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: TaskLimits) -> Iterator[Window]:
@@ -145,11 +159,13 @@ def input_bands(job: Job, frame: Frame, index: int, target: Window, limits: Task
         return
     rows = max(1, limits.band_pixels // max(1, window.x1 - window.x0))
     for y0 in range(window.y0, window.y1, rows):
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, window.y1), window.x0, window.x1)
 
 
-def _strips(target: Window, rows: int) -> Iterator[Window]:
+def _strips(job: Job, target: Window, rows: int) -> Iterator[Window]:
     for y0 in range(target.y0, target.y1, rows):
+        job.raise_if_withdrawn()
         yield Window(y0, min(y0 + rows, target.y1), target.x0, target.x1)
 
 
@@ -176,15 +192,14 @@ def weigh_tile(job: Job, task: str, limits: TaskLimits) -> Outcome:
             outcome.facts[str(exposure)] = [sums.total, sums.count]
         return outcome
     rows = max(1, limits.strip_bytes // (40 * layer.tile))
-    for exposure, chips in grouped.items():
-        parts = [
-            sum_weights(
-                drizzle_single(job, chips, strip, limits, weights_only=True).weight.astype(np.float32),
-                job.weight_unit(exposure),
-            )
-            for strip in _strips(target, rows)
-        ]
-        outcome.facts[str(exposure)] = [sum(p.total for p in parts), sum(p.count for p in parts)]
+    parts: dict[int, list[WeightSum]] = {exposure: [] for exposure in grouped}
+    for strip in _strips(job, target, rows):
+        single = TileSum.empty(strip, 0.0)
+        for exposure, chips in grouped.items():
+            drizzle_single(job, chips, single, limits, weights_only=True)
+            parts[exposure].append(sum_weights(single.weight.astype(np.float32), job.weight_unit(exposure)))
+    for exposure, own in parts.items():
+        outcome.facts[str(exposure)] = [sum(p.total for p in own), sum(p.count for p in own)]
     return outcome
 
 
@@ -205,12 +220,15 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     result = np.empty(target.shape_yx, dtype=np.float32)
     held = STACK_CACHE.take((job.plan.digest, task))
     rows = layer.tile if held is not None else _rows_of_strip(job, len(grouped), limits)
-    for strip in _strips(target, rows):
+    for strip in _strips(job, target, rows):
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
         facts = [job.stack_facts(exposure) for exposure in grouped]
-        combined = combine_stack(*stack, facts, job.combine_params, len(job.plan.exposures))
+        combined = combine_stack(
+            *stack, facts, job.combine_params, len(job.plan.exposures), is_first_column=grown.x0 == 0
+        )
         result[strip.y0 - target.y0 : strip.y1 - target.y0] = combined[_inside(grown, strip)]
+    job.raise_if_withdrawn()
     crc = write_chunk(open_array(job.store, "median.zarr/median"), target.slices, result)
     outcome.wrote("median", crc, result.nbytes)
     if job.keeps_singles:
@@ -234,8 +252,9 @@ def drizzle_stack(job: Job, exposures: list[list[int]], grown: Window, limits: T
     fill = job.plan.settings.driz_sep_fillval
     images = np.empty((len(exposures), *grown.shape_yx), dtype=np.float32)
     weights = np.empty_like(images)
+    single = TileSum.empty(grown, 0.0)
     for k, chips in enumerate(exposures):
-        single = drizzle_single(job, chips, grown, limits, weights_only=False)
+        drizzle_single(job, chips, single, limits, weights_only=False)
         single.finish(images[k], weights[k])
         if fill is not None:
             images[k][weights[k] == 0.0] = fill
@@ -284,14 +303,22 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     s = job.plan.settings
-    params = CosmicRayParams(s.driz_cr_snr, s.driz_cr_scale, s.driz_cr_grow, s.driz_cr_ctegrow, s.peer_compat)
+    params = CosmicRayParams(
+        s.driz_cr_snr,
+        s.driz_cr_scale,
+        s.driz_cr_grow,
+        s.driz_cr_ctegrow,
+        s.peer_compat,
+        s.driz_cr_core,
+    )
     level = blot_level(job.sky[chip.name], addsky=s.blot_addsky, skyval=s.blot_skyval)
     outcome = Outcome()
     n_flagged = 0
-    for band in _strips(whole_window(chip), MASK_BAND_ROWS):
+    for band in _strips(job, whole_window(chip), MASK_BAND_ROWS):
         grown = _grown(band, params.halo, whole_window(chip))
         blot = blot_to_native(blot_band(job, index, grown), chip, level)
         rows = slice(band.y0 - grown.y0, band.y1 - grown.y0)
+        job.raise_if_withdrawn()
         if s.driz_cr:
             sci = read_science(chip, grown)
             outcome.bytes_read += sci.nbytes
@@ -301,7 +328,6 @@ def find_cosmic_rays(job: Job, task: str, _limits: TaskLimits) -> Outcome:
                 chip=chip,
                 band_y0=grown.y0,
                 background=job.sky[chip.name].background,
-                level=level,
                 params=params,
             )[rows]
             crc = write_mask_rows(job.store, f"cosmic_rays/{task}", band.y0, flags)
@@ -386,6 +412,8 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     sci = np.empty(target.shape_yx, dtype=np.float32)
     wht = np.empty_like(sci)
     tile_sum.finish(sci, wht)
+    if settings.peer_compat:
+        sci[np.isinf(sci)] = np.nan
     uncovered = tile_sum.weight == 0.0
     if settings.final_fillval is not None:
         sci[uncovered] = settings.final_fillval
@@ -394,6 +422,7 @@ def drizzle_final(job: Job, task: str, limits: TaskLimits) -> Outcome:
     if settings.final_err:
         planes["var"] = _scaled(tile_sum.image_variance(), factor**2)
     for name, values in planes.items():
+        job.raise_if_withdrawn()
         crc = write_chunk(open_array(job.store, f"mosaic.zarr/{name}"), target.slices, values)
         outcome.wrote(name, crc, values.nbytes)
     outcome.facts = {"n_covered": int(uncovered.size - np.count_nonzero(uncovered))}

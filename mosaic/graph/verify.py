@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import zarr
@@ -14,6 +13,7 @@ from mosaic.graph.job import Job, tile_of
 from mosaic.graph.plan import Layer
 from mosaic.graph.progress import TaskRecord
 from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_verified
+from mosaic.places import Place, RemotePlace, list_names, list_sizes, size_of
 from mosaic.types import Window
 
 _WHOLE = (slice(None), slice(None))
@@ -53,7 +53,7 @@ def locate_chunk(job: Job, record: TaskRecord, name: str) -> tuple[zarr.Array, t
     return array, window.slices
 
 
-def _chunk_files(job: Job, record: TaskRecord, name: str) -> Iterator[Path]:
+def _chunk_files(job: Job, record: TaskRecord, name: str) -> Iterator[Place]:
     """Files of the chunks that a record gives one checksum, found without opening an array."""
     kind, _, rest = name.partition("/")
     folder = job.folder / _array_name(record, name) / "c"
@@ -69,23 +69,47 @@ def _chunk_files(job: Job, record: TaskRecord, name: str) -> Iterator[Path]:
             yield folder / str(number) / "0"
 
 
-def _stored_bytes(job: Job, record: TaskRecord, name: str) -> int:
-    """Bytes that chunks take on disk; -1 when one is missing."""
-    try:
-        return sum(path.stat().st_size for path in _chunk_files(job, record, name))
-    except FileNotFoundError:
-        return -1
+class StoredSizes:
+    """Bytes that the chunks of a job take: of files as they are asked for, of objects as they were listed.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    is_listed : bool
+        Whether to list an object store once, which pays when many chunks are asked for.
+    """
+
+    def __init__(self, job: Job, *, is_listed: bool) -> None:
+        self._job = job
+        self._listed: dict[str, int] | None = None
+        if is_listed and isinstance(job.folder, RemotePlace):
+            self._listed = {
+                url: size
+                for name in list_names(job.folder)
+                if name.endswith(".zarr")
+                for url, size in list_sizes(job.folder / name).items()
+            }
+
+    def of_chunks(self, record: TaskRecord, name: str) -> int:
+        """Bytes of the chunks that a record gives one checksum; -1 when one is missing."""
+        sizes = [self._of(place) for place in _chunk_files(self._job, record, name)]
+        return -1 if -1 in sizes else sum(sizes)
+
+    def _of(self, place: Place) -> int:
+        return size_of(place) if self._listed is None else self._listed.get(str(place), -1)
 
 
 def with_sizes(job: Job, record: TaskRecord) -> TaskRecord:
     """Note in a record how many bytes its chunks take on disk."""
-    return replace(record, sizes={name: _stored_bytes(job, record, name) for name in record.checksums})
+    sizes = StoredSizes(job, is_listed=False)
+    return replace(record, sizes={name: sizes.of_chunks(record, name) for name in record.checksums})
 
 
-def is_present(job: Job, record: TaskRecord) -> bool:
+def is_present(sizes: StoredSizes, record: TaskRecord) -> bool:
     """Whether every chunk of a record is there, as large as it was written: a matter of microseconds."""
     return record.sizes.keys() == record.checksums.keys() and all(
-        _stored_bytes(job, record, name) == size >= 0 for name, size in record.sizes.items()
+        sizes.of_chunks(record, name) == size >= 0 for name, size in record.sizes.items()
     )
 
 

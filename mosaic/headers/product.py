@@ -10,41 +10,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, overload
+from typing import Literal
 
+import numpy as np
 from astropy.io import fits
 
-from mosaic.exposure.alternate_wcs import resolve_key
-from mosaic.exposure.instruments.traits import input_traits
-from mosaic.exposure.storage import open_fits
-from mosaic.geometry.wcs import with_alternate
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
 from mosaic.headers.rulesets import RuleSet
+from mosaic.headers.sources import HeaderReader, HeaderSource
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
 
 _NOT_OF_THE_SCIENCE = ("OBJECT", "MJDREF")
 """Keywords without a rule that DrizzlePac removes from the science image."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderSource:
-    """Where the headers of one chip are."""
-
-    path: str
-    """The exposure."""
-    sci: int
-    """Index of its SCI extension in the file."""
-    err: int | None = None
-    """Index of its ERR extension, if any."""
-    dq: int | None = None
-    """Index of its DQ extension, if any."""
-    sky: float | None = None
-    """Sky of the chip as this run found it, native units: takes the place of its MDRIZSKY."""
-    extver: int | None = None
-    """EXTVER that its extensions go by, where the file has another one."""
-    wcskey: str = ""
-    """Alternate WCS that was used, by key or name: takes the place of the primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +49,8 @@ class ChipFacts:
     """Name of its input weight map."""
     wcskey: str = ""
     """Key of the input WCS that was used, empty for the primary one."""
+    own_units: float = 1.0
+    """Units of the chip's own image in one unit of the product: what its PHOTFLAM is multiplied by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,79 +141,6 @@ class BlotFacts:
     """Date of writing."""
 
 
-class HeaderReader(Sequence[ChipHeaders]):
-    """The headers of chips, read when they are asked for; those of one file at a time are held.
-
-    Parameters
-    ----------
-    sources : sequence of HeaderSource
-        Where they are; chips of one file should follow each other.
-    """
-
-    def __init__(self, sources: Sequence[HeaderSource]) -> None:
-        self._sources = sources
-        self._held: tuple[str, dict[int, fits.Header]] = ("", {})
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    @overload
-    def __getitem__(self, index: int) -> ChipHeaders: ...
-    @overload
-    def __getitem__(self, index: slice) -> HeaderReader: ...
-    def __getitem__(self, index: int | slice) -> ChipHeaders | HeaderReader:
-        """Return the headers of a chip; SCI stands in for a missing ERR or DQ."""
-        if isinstance(index, slice):
-            return HeaderReader(self._sources[index])
-        source = self._sources[index]
-        headers = self._read_file(source.path)
-        sci = headers[source.sci]
-        if source.sky is not None:
-            sci = sci.copy()
-            sci["MDRIZSKY"] = (source.sky, "Sky value computed by AstroDrizzle")
-        if key := resolve_key(sci, source.wcskey, source.path, f"extension {source.sci}"):
-            sci = with_alternate(sci, key)
-        err = sci if source.err is None else headers[source.err]
-        dq = sci if source.dq is None else headers[source.dq]
-        if source.extver is not None:
-            sci, err, dq = (_numbered(header, source.extver) for header in (sci, err, dq))
-        return ChipHeaders(_with_times(headers[0], sci), sci, err, dq)
-
-    def _read_file(self, path: str) -> dict[int, fits.Header]:
-        """Return all headers of a file that any chip needs."""
-        if self._held[0] != path:
-            wanted = {0}
-            for source in self._sources:
-                if source.path == path:
-                    wanted |= {index for index in (source.sci, source.err, source.dq) if index is not None}
-            with open_fits(path) as hdus:
-                self._held = (path, {index: hdus[index].header.copy() for index in sorted(wanted)})
-        return self._held[1]
-
-
-def _numbered(header: fits.Header, extver: int) -> fits.Header:
-    header = header.copy()
-    header["EXTVER"] = extver
-    return header
-
-
-def _with_times(primary: fits.Header, sci: fits.Header) -> fits.Header:
-    """Return the primary header with the times of the exposure, which some instruments keep with SCI."""
-    if not input_traits(str(primary.get("INSTRUME", "")).strip().upper()).is_timed_by_chip:
-        return primary
-    primary = primary.copy()
-    for keyword in ("DATE-OBS", "EXPSTART", "EXPEND", "EXPTIME"):
-        if keyword in sci:
-            primary[keyword] = (sci[keyword], sci.comments[keyword])
-    return primary
-
-
-def extension_places(path: str) -> dict[tuple[str, int], int]:
-    """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
-    with open_fits(path) as hdus:
-        return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
-
-
 def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     """Build all headers of a final product.
 
@@ -249,6 +156,7 @@ def build_product_headers(facts: ProductFacts) -> ProductHeaders:
     primary = _primary(facts, blended.primary, first, filename)
     _add_history(primary, facts, blended.rules)
     images = _images(facts, blended, first)
+    rescale_sensitivity((primary, images["sci"]), facts.chips, blended.table)
     if not facts.build:
         primary.remove("NEXTEND", ignore_missing=True)
         names = {kind: facts.names.simple(kind) for kind in images}
@@ -282,6 +190,7 @@ def build_single_headers(facts: ProductFacts, names: ExposureNames) -> SingleHea
         Names of its intermediates.
     """
     sci = _template_header(facts, "sci", names.single_sci, names.root)
+    rescale_sensitivity((sci,), facts.chips[:1], None)
     wht = _template_header(facts, "wht", names.single_wht, names.root)
     return SingleHeaders(sci, wht)
 
@@ -294,7 +203,9 @@ def build_median_header(facts: ProductFacts) -> fits.Header:
     facts : ProductFacts
         Facts of the whole run, with the grid and the drops of the separate drizzles.
     """
-    return _template_header(facts, "sci", facts.names.median, facts.names.rootname)
+    header = _template_header(facts, "sci", facts.names.median, facts.names.rootname)
+    rescale_sensitivity((header,), facts.chips[:1], None)
+    return header
 
 
 def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
@@ -329,6 +240,42 @@ def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
         kw.set_value(header, "WCSTYPE", kw.describe_wcsname(str(header["WCSNAME"])))
     _set_filetype(header, "sci")
     return header
+
+
+def rescale_sensitivity(
+    headers: Sequence[fits.Header], chips: Sequence[ChipFacts], table: fits.BinTableHDU | None
+) -> None:
+    """Make PHOTFLAM and PHOTFNU those of the unit of the product, where that is not the unit of the chips.
+
+    Value times PHOTFLAM is the flux density: a chip of ``own_units`` of its units in one of the product has
+    its PHOTFLAM multiplied by as much. What was blended is changed by the ratio of the means after and
+    before; HDRTAB keeps the values of the chips.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Headers to change.
+    chips : sequence of ChipFacts
+        Chips in the order of the rows of the table.
+    table : BinTableHDU, optional
+        HDRTAB, for the values of each chip; without it, all are taken to be alike.
+    """
+    ratios = np.array([chip.own_units for chip in chips])
+    if np.all(ratios == 1.0):
+        return
+    for keyword in ("PHOTFLAM", "PHOTFNU"):
+        values = np.ones(len(chips))
+        if table is not None and keyword in table.columns.names:
+            column = np.asarray(table.data[keyword])
+            values = column.astype(np.float64) if column.dtype.kind in "fi" else values
+        known = np.isfinite(values) & (values != 0.0)
+        if not known.any():
+            continue
+        ratio = float((values[known] * ratios[known]).sum() / values[known].sum())
+        for header in headers:
+            number = header.get(keyword)
+            if isinstance(number, float | int) and not isinstance(number, bool):
+                header[keyword] = float(number) * ratio
 
 
 def mask_header(filename: str) -> fits.Header:

@@ -22,8 +22,9 @@ from mosaic.exposure.inputs import expand_inputs
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, blend_headers
 from mosaic.headers.hdrtab import TABLE_NAME, table_bytes
-from mosaic.headers.product import HeaderReader, HeaderSource, extension_places, record_rules
+from mosaic.headers.product import record_rules
 from mosaic.headers.rulesets import RuleSet, choose_rules, find_rules_files
+from mosaic.headers.sources import HeaderReader, HeaderSource, extension_places
 from mosaic.products.partial import PartialFile, require_space
 
 Kind: TypeAlias = Literal["sci", "wht", "ctx"]

@@ -143,11 +143,11 @@ def nint(x: float) -> int:
 
 @kernel
 def count_present(value: FloatArray) -> int:
-    """Count the finite pixels of a window; the others are absent."""
+    """Count the pixels of a window that are no NaN; the others are absent."""
     n_present = 0
     for y in range(value.shape[0]):
         for x in range(value.shape[1]):
-            n_present += 1 if np.isfinite(value[y, x]) else 0
+            n_present += 0 if np.isnan(value[y, x]) else 1
     return n_present
 
 

@@ -160,7 +160,7 @@ def drizzle_turbo(
                 if target.has_variance:
                     spread = np.float64(variance[r, first + k])
                 if not (is_small and is_plain[k]):
-                    if np.isfinite(d) and _is_near(target, xs[k], ys[k], half):
+                    if not np.isnan(d) and _is_near(target, xs[k], ys[k], half):
                         n_hit += _drop_box(target, xs[k], ys[k], half, w, d, spread)
                     continue
                 n_hit += 1
@@ -205,7 +205,7 @@ def drizzle_point(
             for k in range(first, last):
                 x, y = xs[k - first], ys[k - first]
                 d = np.float64(value[r, k])
-                if not (np.isfinite(d) and _is_near(target, x, y, 0.5)):
+                if not (not np.isnan(d) and _is_near(target, x, y, 0.5)):
                     continue
                 i, j = nint(x), nint(y)
                 if target.x0 <= i < target.x1 and target.y0 <= j < target.y1:
@@ -248,7 +248,7 @@ def drizzle_tophat(
             for k in range(first, last):
                 x, y = xs[k - first], ys[k - first]
                 d = np.float64(value[r, k])
-                if not (np.isfinite(d) and _is_near(target, x, y, half)):
+                if not (not np.isnan(d) and _is_near(target, x, y, half)):
                     continue
                 if target.has_variance:
                     spread = np.float64(variance[r, k])
@@ -303,7 +303,7 @@ def drizzle_gaussian(
             for k in range(first, last):
                 x, y = xs[k - first], ys[k - first]
                 d = np.float64(value[r, k])
-                if not (np.isfinite(d) and _is_near(target, x, y, half)):
+                if not (not np.isnan(d) and _is_near(target, x, y, half)):
                     continue
                 i0, i1 = max(nint(x - half), target.x0), min(nint(x + half), target.x1 - 1)
                 j0, j1 = max(nint(y - half), target.y0), min(nint(y + half), target.y1 - 1)
@@ -386,7 +386,7 @@ def _drizzle_lanczos(
             for k in range(first, last):
                 x, y = xs[k - first], ys[k - first]
                 d = np.float64(value[r, k])
-                if not (np.isfinite(d) and _is_near(target, x, y, half)):
+                if not (not np.isnan(d) and _is_near(target, x, y, half)):
                     continue
                 i0, i1 = max(nint(x - half), target.x0), min(nint(x + half), target.x1 - 1)
                 j0, j1 = max(nint(y - half), target.y0), min(nint(y + half), target.y1 - 1)

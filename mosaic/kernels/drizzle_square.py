@@ -163,7 +163,7 @@ def _scatter_block(
         is_near = (
             column < target.x1 and column + columns > target.x0 and row < target.y1 and row + rows > target.y0
         )
-        if not (is_near and np.isfinite(d) and np.isfinite(jacobian)) or jacobian == 0.0:
+        if not (is_near and not np.isnan(d) and np.isfinite(jacobian)) or jacobian == 0.0:
             continue
         if target.has_variance:
             spread = np.float64(variance[y, x + k])
@@ -171,7 +171,7 @@ def _scatter_block(
             n_hit += _scatter_large(target, k, work, w, d, spread)
             continue
         is_wide = columns > 2.0 or rows > 2.0
-        is_inside = w > 0.0 and left <= column <= right and bottom <= row <= top
+        is_inside = w > 0.0 and abs(d) < np.inf and left <= column <= right and bottom <= row <= top
         if is_inside and not is_wide:
             i, j = int(column), int(row)
             deposit_pair(target, j, i, areas[k], areas[k + BLOCK], w, d, spread)
@@ -260,7 +260,7 @@ def drizzle_square(
     Parameters
     ----------
     value : ndarray of float32, shape (ny, nx)
-        Window of the chip, in the unit of the output; a pixel that is not finite is absent.
+        Window of the chip, in the unit of the output; NaN is an absent pixel, infinity one that spoils.
     weight : ndarray of float32, shape (ny, nx)
         Weight of each pixel; 0 = masked.
     variance : ndarray of float32, shape (ny, nx) or (0, 0)

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from astropy.io import fits
 
 from mosaic.exposure.storage import open_fits
 from mosaic.headers.keywords import CardValue, remove_structure, set_value
-from mosaic.products.partial import PartialFile
+from mosaic.places import Place, RemotePlace, place_of, put, size_of
+from mosaic.products.partial import write_whole
 
 STATUS_KEYWORD = "PRODSTAT"
 """Says ``EMPTY`` in the primary header of a product without pixels."""
 
 
-def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[str]) -> Path | None:
+def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[str]) -> Place | None:
     """Write a product without pixels, with the headers of the first input that can be read.
 
     Parameters
@@ -33,7 +33,7 @@ def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[st
 
     Returns
     -------
-    Path or None
+    Path, RemotePlace or None
         The file: PRIMARY of the first input, and SCI, WHT, CTX with the header of its SCI,1 and no data.
         None when no input can be read, or when the file is there already: it may be a good product.
     """
@@ -43,13 +43,13 @@ def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[st
     primary, sci = headers
     stem = output.removesuffix(".fits").removesuffix("_drz")
     stem += "final" if not stem or stem.endswith("/") else ""
-    path = Path(f"{stem}_drz.fits")
-    if path.exists():
+    place = place_of(f"{stem}_drz.fits")
+    if size_of(place) >= 0:
         return None
     values: dict[str, CardValue] = {
         "NEXTEND": 3,
-        "FILENAME": path.name,
-        "ROOTNAME": Path(stem).name,
+        "FILENAME": place.name,
+        "ROOTNAME": place_of(stem).name,
         "ASN_MTYP": "PROD-DTH",
         STATUS_KEYWORD: "EMPTY",
     }
@@ -61,10 +61,11 @@ def write_empty_product(inputs: Sequence[str], output: str, reasons: Sequence[st
     images = [fits.ImageHDU(header=sci, name=name, ver=1) for name in ("SCI", "WHT", "CTX")]
     buffer = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(header=primary), *images]).writeto(buffer)
-    with PartialFile(path) as out:
-        out.write(buffer.getvalue())
-        out.publish()
-    return path
+    if isinstance(place, RemotePlace):
+        put(place, buffer.getvalue())
+    else:
+        write_whole(place, buffer.getvalue())
+    return place
 
 
 def _first_headers(path: str) -> tuple[fits.Header, fits.Header] | None:

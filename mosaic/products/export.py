@@ -16,16 +16,15 @@ from mosaic.graph.tasks import total_exptime
 from mosaic.headers.product import (
     BlotFacts,
     ChipFacts,
-    HeaderSource,
     ProductFacts,
     build_blot_header,
     build_median_header,
     build_product_headers,
     build_single_headers,
-    extension_places,
     mask_header,
 )
 from mosaic.headers.rulesets import RuleSet, RulesFile, choose_rules
+from mosaic.headers.sources import HeaderSource, extension_places
 from mosaic.products.compressed import write_compressed_image
 from mosaic.products.fits import Plane, write_image, write_products
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
@@ -127,9 +126,21 @@ def _chip_facts(job: Job, frame: Frame, exposures: Sequence[Exposure], *, step: 
                     idcscale_arcsec=chip.idcscale_arcsec,
                     mask=names.weight_map(chip.extver, "final" if final else "single"),
                     wcskey=settings.wcskey,
+                    own_units=_own_units(job, chip, final=final),
                 )
             )
     return facts
+
+
+def _own_units(job: Job, chip: Chip, *, final: bool) -> float:
+    """Units of a chip's image in one unit of the product (separate drizzles: in one electron).
+
+    DrizzlePac never rescales PHOTFLAM.
+    """
+    if job.plan.settings.peer_compat:
+        return 1.0
+    unit_e = job.product_unit.divisors[job.chip_index[chip_task(chip)]] if final else 1.0
+    return unit_e / chip.gain
 
 
 def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
@@ -145,6 +156,7 @@ def _header_sources(job: Job, exposure: Exposure) -> dict[int, HeaderSource]:
             job.sky[chip.name].recorded,
             chip.extver if chip.extver != chip.file_extver else None,
             job.plan.settings.wcskey,
+            chip.wcs if exposure.wcs_solution else None,
         )
         for chip in exposure.chips
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from mosaic.errors import ParameterError
+from mosaic.places import Place, split_place
 from mosaic.types import ShapeYX
 
 ProductKind = Literal["sci", "wht", "ctx", "err"]
@@ -26,7 +27,7 @@ _EXPOSURE_SUFFIX = re.compile(r"_(crj|flt|flc|sfl|cal|raw|c0h|c0m|c0f|c1f)$", re
 class ProductNames:
     """Names of the final products and of the intermediates that belong to the whole product."""
 
-    folder: Path
+    folder: Place
     """Where all files go."""
     root: str
     """Text before `_drz` or `_drc` (DrizzlePac's product root; a WFPC2 root keeps its `_drw`)."""
@@ -52,8 +53,14 @@ class ProductNames:
         """Return the name of one single-image product (``build=False``)."""
         return f"{self.stem}_{kind}.fits"
 
+    def place(self, name: str) -> Place:
+        """Return where a file of this name goes."""
+        return self.folder / name
+
     def path(self, name: str) -> Path:
-        """Return the full path of one of the names."""
+        """Return the full path of one of the names; files are written on a disk, wherever they go then."""
+        if not isinstance(self.folder, Path):
+            raise ValueError(f"{self.folder} is not on a disk: write elsewhere and deliver")  # noqa: TRY004
         return self.folder / name
 
     @property
@@ -162,9 +169,7 @@ def resolve_product_names(
         Product name of the association table, used when `output` is empty.
     """
     extension = product_extension(first_input, instrument)
-    folder, name = Path(output).parent, Path(output).name
-    if output.endswith("/"):
-        folder, name = Path(output), ""
+    folder, name = split_place(output)
     if not name:
         name = association or (exposure_root(first_input) if n_exposures == 1 else "final")
     if ".fits" not in name and extension not in name:

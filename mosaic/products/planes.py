@@ -53,6 +53,7 @@ class TiledPlane:
 
     def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
         """Rows ``y0 <= y < y1`` of a plane, native byte order."""
+        self._job.raise_if_withdrawn()
         tile = self._layer.tile
         numbers = range(y0 // tile, (y1 - 1) // tile + 1)
         if len(numbers) == 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mosaic.exposure.dq import resolve_mask
 from mosaic.exposure.model import Chip, Exposure
-from mosaic.exposure.reader import read_dq
+from mosaic.exposure.reader import read_dq, read_rows
 from mosaic.exposure.storage import open_fits
 from mosaic.graph.job import Job, chip_task
 from mosaic.graph.store import MASK_BAND_ROWS, output_error, read_mask
@@ -59,18 +59,24 @@ def _clean_chip(job: Job, chip: Chip, hdul: fits.HDUList) -> None:
     """Replace the bad pixels of one chip in memory, band by band."""
     settings = job.plan.settings
     index = job.chip_index[chip_task(chip)]
+    is_peer = settings.peer_compat
     level = blot_level(job.sky[chip.name], addsky=settings.blot_addsky, skyval=settings.blot_skyval)
     sci = hdul[chip.hdu_index].data
-    flags = _flags_to_write(chip, hdul)
+    flags = None if is_peer else _flags_to_write(chip, hdul)
+    is_replaced = np.zeros(chip.shape_yx, dtype=np.bool_)
     for y0 in range(0, chip.shape_yx.ny, MASK_BAND_ROWS):
         band = Window(y0, min(y0 + MASK_BAND_ROWS, chip.shape_yx.ny), 0, chip.shape_yx.nx)
         is_hit = read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", band)
         is_bad = is_hit | ~job.good_flags(index, band, int(settings.crbit))
         blot = blot_to_native(blot_band(job, index, band), chip, level)
         sci[band.slices][is_bad] = blot[is_bad]
+        is_replaced[band.slices] = is_bad
         if flags is not None:
             part = flags[band.slices]
             part[is_hit] = (part[is_hit].astype(np.uint16) | np.uint16(settings.crbit)).astype(part.dtype)
+    if is_peer and ("DQ", 1) in hdul and chip.dq is not None and chip.dq.path == chip.sci.path:
+        # DrizzlePac writes the flags of every chip into the first DQ extension: those of the last one stay.
+        hdul["DQ", 1].data = np.where(is_replaced, np.uint16(settings.crbit), np.uint16(0))
 
 
 def _flags_to_write(chip: Chip, hdul: fits.HDUList) -> NDArray[np.integer] | None:
@@ -118,6 +124,9 @@ def update_inputs(job: Job, names: ProductNames) -> list[Path]:
 
     def cosmic_rays(chip: Chip, window: Window) -> BoolArray:
         # The system replaced flags its inputs while it makes the product: no product, no flags.
+        if chip.kept_hits is not None and settings.driz_combine:
+            is_hit: BoolArray = read_rows(chip.kept_hits, window) == 0
+            return is_hit
         if not settings.driz_cr or (settings.peer_compat and not settings.driz_combine):
             return np.zeros(window.shape_yx, dtype=np.bool_)
         return read_mask(job.store, f"cosmic_rays/{chip_task(chip)}", window)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import numpy as np
 from mosaic.errors import MosaicError, OutputError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.graph.job import Job, forget_job_state, tile_tasks
-from mosaic.graph.plan import Plan
+from mosaic.graph.plan import PLAN_NAME, Plan
+from mosaic.places import Place, place_of, size_of
+from mosaic.products.delivery import deliver, folder_on_disk
 from mosaic.products.partial import write_whole
 from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
 from mosaic.quality.alignment import check_alignment
@@ -222,6 +225,15 @@ def write_report(report: Report, folder: Path, *, zoom: str = "") -> tuple[Path,
     )
 
 
+@contextmanager
+def _report_folder(job: Job) -> Iterator[Path]:
+    """Folder to write a report into; that of a job in an object store is sent there afterwards."""
+    target = job.folder / "report"
+    with folder_on_disk(target) as folder:
+        yield folder
+        deliver(sorted(path for path in folder.rglob("*") if path.is_file()), folder, target)
+
+
 def report_job(job: Job, title: str) -> tuple[Report | None, str]:
     """Make and write the brief report of a run; a fault of the report is told, and spoils no run.
 
@@ -234,7 +246,8 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
     """
     try:
         report = make_report(job, title, full=False)
-        write_report(report, job.folder / "report")
+        with _report_folder(job) as folder:
+            write_report(report, folder)
     except _FAULTS as error:
         return None, f"no quality report: {type(error).__name__}: {error}; the products are complete"
     return report, ""
@@ -242,7 +255,7 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
 
 def report_folder(
     root: str, *, full: bool = True, zoom: bool = True, colours: Sequence[str] = ()
-) -> tuple[Report, Path]:
+) -> tuple[Report, Place]:
     """Make the report of a finished job from its folder.
 
     Parameters
@@ -271,12 +284,12 @@ def report_folder(
         jobs = [job, *(find_job(name) for name in colours)]
         picture = colour_picture(jobs, [j.folder.name.removesuffix(".mosaic") for j in jobs])
         report = replace(report, pictures=(picture, *report.pictures))
-    folder = job.folder / "report"
-    address = ""
-    if zoom and job.plan.settings.driz_combine:
-        address = write_zoom(Survey(job, full=full), folder, title).name
-    page, _record = write_report(report, folder, zoom=address)
-    return report, page
+    with _report_folder(job) as folder:
+        address = ""
+        if zoom and job.plan.settings.driz_combine:
+            address = write_zoom(Survey(job, full=full), folder, title).name
+        write_report(report, folder, zoom=address)
+    return report, job.folder / "report" / "report.html"
 
 
 def find_job(name: str) -> Job:
@@ -288,8 +301,8 @@ def find_job(name: str) -> Job:
         When there is none.
     """
     stem = _PRODUCT.sub("", name)
-    for folder in (Path(name), Path(f"{name}.mosaic"), Path(f"{stem}.mosaic")):
-        if (folder / "plan.json").exists():
+    for folder in map(place_of, (name, f"{name}.mosaic", f"{stem}.mosaic")):
+        if size_of(folder / PLAN_NAME) >= 0:
             break
     else:
         raise OutputError(f"no job folder {stem}.mosaic; give the root of a run that kept it")

@@ -2,7 +2,7 @@
 
 Covers peaks above the noise, Gaussian-weighted moments freed of their weight, aperture sums, and the shift
 between two cut-outs of the same star. Works on arrays of one tile or on stacks of small cut-outs. Does not
-cover catalogues for alignment (`mosaic.align.finding`).
+cover catalogues for alignment (`mosaic.alignment.finding`).
 """
 
 from __future__ import annotations

@@ -73,6 +73,10 @@ class Psf:
     sigma_arcsec: tuple[float, ...]
     """Standard deviation of each Gaussian, arcsec."""
 
+    def scaled(self, factor: float) -> Psf:
+        """The same profile, wider by a factor."""
+        return Psf(self.fraction, tuple(factor * sigma for sigma in self.sigma_arcsec))
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorFacts:

@@ -48,6 +48,8 @@ class SimulateParams:
     """Unrecorded shift of each exposure, arcsec rms per axis; the header WCS does not know it."""
     pointing_roll_rms_deg: float = 0.0
     """Unrecorded roll of each exposure about the target, degrees rms; unknown to the header likewise."""
+    psf_scale: float = 1.0
+    """Width of the point-spread function over that of the detector: below 1 stars are undersampled."""
     sky_e: float | None = None
     """Mean sky, electrons per exposure in a pixel of nominal area; None: usual for the detector."""
     sky_scatter: float = 0.2
@@ -120,6 +122,7 @@ class SimulateParams:
                 self.pointing_rms_arcsec < 0 or self.pointing_roll_rms_deg < 0,
                 "pointing errors must not be negative",
             ),
+            (not self.psf_scale > 0, f"psf_scale must be above 0, not {self.psf_scale}"),
             (not 0 <= self.sky_scatter < 1, f"sky_scatter must be in [0, 1), not {self.sky_scatter}"),
             (not abs(self.target_dec_deg) < 89.5, "target_dec_deg must keep half a degree from the poles"),
             (

@@ -38,6 +38,10 @@ class RejectionCounts:
     """Usable pixels elsewhere without charge of a cosmic ray."""
     n_sky_flagged: int = 0
     """Of these, flagged."""
+    n_core_hits: int = 0
+    """Usable pixels in star cores with a hit."""
+    n_core_found: int = 0
+    """Of these, flagged."""
 
     def __add__(self, other: RejectionCounts) -> RejectionCounts:
         return RejectionCounts(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
@@ -56,6 +60,11 @@ class RejectionCounts:
     def core_rate(self) -> float:
         """Share of clean star-core pixels that were flagged."""
         return self.n_core_flagged / max(1, self.n_core)
+
+    @property
+    def core_completeness(self) -> float:
+        """Share of the hits in star cores that were found."""
+        return self.n_core_found / max(1, self.n_core_hits)
 
     @property
     def sky_rate(self) -> float:
@@ -125,4 +134,6 @@ def count_rejection(
         n_core_flagged=count(is_clean & is_core & flagged),
         n_sky=count(is_clean & ~is_core),
         n_sky_flagged=count(is_clean & ~is_core & flagged),
+        n_core_hits=count(is_hit & is_core),
+        n_core_found=count(is_hit & is_core & flagged),
     )

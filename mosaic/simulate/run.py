@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,7 @@ def simulate(outdir: Path | str, **choices: object) -> SimulatedSet:
     params = SimulateParams.from_names(choices)
     shape = None if params.chip_shape is None else ShapeYX(*params.chip_shape)
     facts = detector_facts(params.instrument.lower(), params.filter_name, shape, params.ccd_gain)
+    facts = replace(facts, psf=facts.psf.scaled(params.psf_scale))
     exptime_s = float(facts.table["exptime_s"]) if params.exptime_s is None else params.exptime_s
     pointings = plan_pointings(params, facts, exptime_s)
     folder = Path(outdir)

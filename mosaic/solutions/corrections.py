@@ -6,13 +6,14 @@ the table WCSCORR. Does not cover computing the change (`mosaic.geometry.correct
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from astropy.io import fits
 
 from mosaic.errors import ParameterError
 from mosaic.geometry.correction import LinearWcs, correct_chip
+from mosaic.geometry.tangent import Matrix2, PairXY
 from mosaic.solutions import alternates
 from mosaic.solutions.alternates import ArchiveMode
 from mosaic.solutions.wcscorr import record_solutions
@@ -103,12 +104,31 @@ def correct_exposure(
     )
     if archived is None:
         raise ParameterError(f"{place}: the WCS {old_name!r} cannot be archived; rename it (WCSNAME)")
-    for index, header, (crval, cd) in zip(indices, headers, new, strict=True):
-        alternates.set_linear(header, crval, cd)
-        _describe(header, wcsname, facts)
-        alternates.copy_to_companions(hdul, index)
+    set_solution(hdul, dict(zip(indices, new, strict=True)), wcsname, facts)
     record_solutions(hdul)
     return archived
+
+
+def set_solution(
+    hdul: fits.HDUList, terms: Mapping[int, tuple[PairXY, Matrix2]], wcsname: str, facts: FitFacts
+) -> None:
+    """Make CRVAL and CD the primary WCS of science extensions; the old one is not kept.
+
+    Parameters
+    ----------
+    hdul : HDUList
+        The exposure, changed in memory.
+    terms : mapping of int to (pair of float, 2 x 2)
+        CRVAL and CD, degrees, by index of the extension.
+    wcsname : str
+        WCSNAME.
+    facts : FitFacts
+        What is known of the fit.
+    """
+    for index, (crval, cd) in terms.items():
+        alternates.set_linear(hdul[index].header, crval, cd)
+        _describe(hdul[index].header, wcsname, facts)
+        alternates.copy_to_companions(hdul, index)
 
 
 def _describe(header: fits.Header, wcsname: str, facts: FitFacts) -> None:

@@ -7,11 +7,13 @@ equal to what was meant; until then the old one is untouched. Checksums that wer
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 
 from mosaic.errors import MissingFileError, OutputError, ParameterError, StructureError
 from mosaic.products.partial import PartialFile, describe_failure, require_space
@@ -126,11 +128,14 @@ def write_file(hdul: fits.HDUList, target: Path, n_bytes: int = 0, template: Pat
             hdu.add_checksum()
     with PartialFile(target) as out:
         out.close()
-        try:
-            hdul.writeto(out.temporary, overwrite=True, output_verify="ignore")
-        except OSError as error:
-            raise describe_failure(target, error) from error
-        _verify(out.temporary, hdul, target)
+        with warnings.catch_warnings():
+            # A comment that does not fit beside a long name of a solution is cut.
+            warnings.simplefilter("ignore", VerifyWarning)
+            try:
+                hdul.writeto(out.temporary, overwrite=True, output_verify="ignore")
+            except OSError as error:
+                raise describe_failure(target, error) from error
+            _verify(out.temporary, hdul, target)
         if template is not None:
             shutil.copymode(template, out.temporary)
         out.publish()

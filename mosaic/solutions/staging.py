@@ -12,7 +12,8 @@ from astropy.io import fits
 
 from mosaic.errors import ExposureError, ParameterError, WcsError
 from mosaic.exposure.inputs import InputFile, root_name, strip_compression
-from mosaic.exposure.storage import is_remote, size_and_tag
+from mosaic.exposure.storage import size_and_tag
+from mosaic.places import is_remote
 from mosaic.products.partial import describe_failure
 from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.apply import apply_as_primary, find_solution

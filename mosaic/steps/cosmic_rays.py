@@ -2,6 +2,11 @@
 
 ``|chip - blot| > scale * derivative + snr * noise`` with a strict test that must hold for the pixel or a
 neighbour and a loose one for the pixel itself (DrizzlePac Handbook, step 6). All in electrons.
+
+The noise is that of the difference: photons of the blot and read noise for the chip, and the background once
+more for the median. `minmed` gives it, pixel by pixel, the value of one exposure or the middle of a few, the
+lower ones preferred: it is about as noisy as the chip, and low. With the noise of the chip alone ten times as
+many clean pixels of sky are flagged (docs/cosmic-rays.md).
 """
 
 from __future__ import annotations
@@ -28,34 +33,24 @@ class CosmicRayParams:
     ctegrow: int
     """Length of the charge-transfer tail masked, pixels (``driz_cr_ctegrow``)."""
     peer_noise: bool
-    """Reproduce DrizzlePac's noise, which counts the sky twice."""
+    """Reproduce DrizzlePac's noise, which divides electrons by the gain."""
+    core: float = 0.0
+    """Share of the height of a star in the median that is allowed besides (``driz_cr_core``)."""
 
     @property
     def halo(self) -> int:
         """Rows around a band that its mask depends on."""
-        return int(cosmic_ray_halo(self.grow, self.ctegrow))
+        return int(cosmic_ray_halo(self.grow, self.ctegrow, self.core))
 
 
-@dataclass(frozen=True, slots=True)
-class BlotLevel:
-    """What is added to the blotted median."""
-
-    value: float
-    """Native units."""
-    is_sky: bool
-    """Whether it is the sky of the chip."""
-
-
-def blot_level(chip_sky: SkyLevel, *, addsky: bool, skyval: float) -> BlotLevel:
+def blot_level(chip_sky: SkyLevel, *, addsky: bool, skyval: float) -> float:
     """Level that brings the blot back to the level of the chip (``blot_addsky``, ``blot_skyval``)."""
-    if not addsky:
-        return BlotLevel(skyval, is_sky=False)
-    return BlotLevel(chip_sky.subtracted or 0.0, is_sky=chip_sky.subtracted is not None)
+    return (chip_sky.subtracted or 0.0) if addsky else skyval
 
 
-def blot_to_native(blot_e: FloatArray, chip: Chip, level: BlotLevel) -> FloatArray:
+def blot_to_native(blot_e: FloatArray, chip: Chip, level: float) -> FloatArray:
     """Blotted median in the chip's native unit, level included, single precision."""
-    return blot_e / np.float32(chip.to_electrons) + np.float32(level.value)
+    return blot_e / np.float32(chip.to_electrons) + np.float32(level)
 
 
 def flag_cosmic_rays(
@@ -65,7 +60,6 @@ def flag_cosmic_rays(
     chip: Chip,
     band_y0: int,
     background: float,
-    level: BlotLevel,
     params: CosmicRayParams,
 ) -> BoolArray:
     """Flag the cosmic rays in a band of rows of a chip.
@@ -80,8 +74,6 @@ def flag_cosmic_rays(
         First row of the band in the chip.
     background : float
         Background of the noise model, native units.
-    level : BlotLevel
-        What the blot contains besides the median.
     params : CosmicRayParams
         Thresholds.
 
@@ -91,20 +83,20 @@ def flag_cosmic_rays(
         True = cosmic ray; rows of the halo are not to be used.
     """
     factor = np.float32(chip.to_electrons)
-    counted_already = level.is_sky and not params.peer_noise
     out = np.zeros(sci.shape, dtype=np.uint8)
     cosmic_ray_band(
         sci * factor,
         blot * factor,
         band_y0,
         (chip.shape_yx.ny, chip.shape_yx.nx),
-        0.0 if counted_already else float(np.float32(background) * factor),
+        float(np.float32(background) * factor),
         chip.gain,
         chip.read_noise_e,
         params.snr[0],
         params.snr[1],
         params.scale[0],
         params.scale[1],
+        params.core,
         params.grow,
         params.ctegrow,
         chip.cte_direction,

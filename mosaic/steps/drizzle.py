@@ -63,6 +63,12 @@ class TileSum:
             np.zeros(shape, dtype=np.float64) if with_variance else _NO_PLANE,
         )
 
+    def clear(self, initial: float) -> None:
+        """Forget what was deposited: the same memory serves for the next image."""
+        self.total.fill(initial)
+        self.weight.fill(0.0)
+        self.variance.fill(0.0)
+
     def finish(self, image_out: FloatArray, weight_out: FloatArray) -> None:
         """Write the weighted mean and the weight, both float32.
 
@@ -144,18 +150,18 @@ def drop_values(
     *,
     sky: float | None,
     gain: float,
-    exptime_s: float,
-    is_rate: bool,
+    time_s: float,
     scale_ratio: float,
 ) -> FloatArray:
     """Value that a pixel carries: sky-subtracted electron rate times the squared scale ratio.
 
-    Single precision throughout, in the order of the system replaced, so that values agree to its last bits.
+    A rate comes with a `time_s` of 1. Single precision throughout, in the order of the system replaced, so
+    that values agree to its last bits.
     """
     value = sci - np.float32(0.0 if sky is None else sky)
     if gain != 1.0:
         value *= np.float32(gain)
-    if not is_rate:
-        value *= np.float32(1.0 / exptime_s)
+    if time_s != 1.0:
+        value *= np.float32(1.0 / time_s)
     value *= np.float32(scale_ratio * scale_ratio)
     return value

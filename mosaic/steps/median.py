@@ -62,6 +62,8 @@ class CombineParams:
     """Whether weights mask pixels at all (``median_newmasks``)."""
     complete: float
     """Least weight of a minimum in units of the mean weight; 0: any, as DrizzlePac has it."""
+    peer: bool = False
+    """Fill as DrizzlePac's ``i`` types do: in the first column of the frame alone."""
 
     @property
     def halo(self) -> int:
@@ -140,6 +142,8 @@ def combine_stack(
     facts: Sequence[StackFacts],
     params: CombineParams,
     n_exposures: int,
+    *,
+    is_first_column: bool = False,
 ) -> FloatArray:
     """Combine separate drizzles.
 
@@ -153,6 +157,8 @@ def combine_stack(
         Rule and thresholds.
     n_exposures : int
         Exposures of the whole run: minmed treats two exposures in its own way.
+    is_first_column : bool
+        Whether the rectangle begins with the first column of the frame.
 
     Returns
     -------
@@ -163,7 +169,8 @@ def combine_stack(
     if images.shape[0] == 0:
         return out
     is_bad = _bad_pixels(weights, facts, params)
-    from_last = params.combine_type.startswith("i")
+    fills = params.combine_type.startswith("i")
+    from_last = fills and not params.peer
     low = -np.inf if params.lthresh is None else params.lthresh
     high = np.inf if params.hthresh is None else params.hthresh
     kind = params.combine_type.removeprefix("i")
@@ -189,7 +196,20 @@ def combine_stack(
     else:
         rule = {"median": combine_median, "mean": combine_mean, "minimum": combine_minimum}[kind]
         rule(images, is_bad, params.nlow, params.nhigh, low, high, from_last, out)
+    if fills and params.peer and is_first_column:
+        is_left_out = is_bad[:, :, 0].astype(np.bool_)
+        if kind != "minmed":
+            is_left_out |= (images[:, :, 0] < np.float32(low)) | (images[:, :, 0] >= np.float32(high))
+        rows = np.flatnonzero(is_left_out.all(axis=0))
+        out[rows, 0] = _first_not_zero(images[:, rows, 0])
     return out
+
+
+def _first_not_zero(values: FloatArray) -> FloatArray:
+    """First value along the stack that is not 0, of every pixel; 0 where all are."""
+    first = np.argmax(values != 0.0, axis=0)
+    found: FloatArray = np.take_along_axis(values, first[None], axis=0)[0]
+    return found
 
 
 def _bad_pixels(weights: FloatArray, facts: Sequence[StackFacts], params: CombineParams) -> NDArray[np.uint8]:

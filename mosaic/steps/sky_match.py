@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosaic.exposure.model import Chip, Exposure, SkyLevel
 from mosaic.steps.sky import SkySolution, brightness_factor, level_of, no_pixels_warning
@@ -86,16 +88,73 @@ def gather_overlaps(
 
 def find_groups(n_exposures: int, overlaps: Sequence[Overlap]) -> list[list[int]]:
     """Exposures that are connected by overlaps, single ones included; ascending."""
-    group = list(range(n_exposures))
+    parent = list(range(n_exposures))
+
+    def lowest_of(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
     for overlap in overlaps:
-        old, new = sorted((group[overlap.first], group[overlap.second]), reverse=True)
-        if old != new:
-            group = [new if label == old else label for label in group]
-    return [[i for i in range(n_exposures) if group[i] == label] for label in sorted(set(group))]
+        old, new = sorted((lowest_of(overlap.first), lowest_of(overlap.second)), reverse=True)
+        parent[old] = new
+    members: dict[int, list[int]] = {}
+    for i in range(n_exposures):
+        members.setdefault(lowest_of(i), []).append(i)
+    return list(members.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """What an exposure knows of its difference to others."""
+
+    others: NDArray[np.int64]
+    """Places of the others, ascending."""
+    weight: DoubleArray
+    """Weight of each difference."""
+    difference: DoubleArray
+    """Its level less that of the other."""
+
+    def joined(self, more: _Links) -> _Links:
+        """Both together: weighted means where both know a difference."""
+        others = np.union1d(self.others, more.others)
+        weight, sums = np.zeros(others.size), np.zeros(others.size)
+        own, added = np.searchsorted(others, self.others), np.searchsorted(others, more.others)
+        weight[own] = self.weight
+        sums[own] = self.weight * self.difference
+        weight[added] += more.weight
+        sums[added] += more.weight * more.difference
+        return _Links(others, weight, sums / weight)
+
+    def without(self, other: int) -> _Links:
+        """All but the link to one."""
+        is_kept = self.others != other
+        return _Links(self.others[is_kept], self.weight[is_kept], self.difference[is_kept])
+
+
+def _first_links(members: Sequence[int], overlaps: Sequence[Overlap], *, peer: bool) -> dict[int, _Links]:
+    """Links of the exposures of a group as their overlaps give them, by place in the group."""
+    place = {exposure: k for k, exposure in enumerate(members)}
+    found: dict[int, list[tuple[int, float, float]]] = {k: [] for k in range(len(members))}
+    for overlap in overlaps:
+        if overlap.first in place:
+            i, j, weight = place[overlap.first], place[overlap.second], overlap.weight(peer=peer)
+            found[i].append((j, weight, overlap.difference))
+            found[j].append((i, weight, -overlap.difference))
+    links = {}
+    for k, entries in found.items():
+        entries.sort()
+        others, weights, differences = zip(*entries, strict=True) if entries else ((), (), ())
+        links[k] = _Links(np.array(others, np.int64), np.array(weights, float), np.array(differences, float))
+    return links
 
 
 def solve_offsets(members: Sequence[int], overlaps: Sequence[Overlap], *, peer: bool = False) -> DoubleArray:
     """Levels of a group of connected exposures that match best and add up to zero.
+
+    The exposure with the fewest links is eliminated first, so that time and memory follow the overlaps there
+    are, not the square of the number of exposures.
 
     Parameters
     ----------
@@ -111,30 +170,30 @@ def solve_offsets(members: Sequence[int], overlaps: Sequence[Overlap], *, peer: 
     ndarray of float64, shape (len(members),)
         Brightness.
     """
-    place = {exposure: k for k, exposure in enumerate(members)}
-    n = len(members)
-    weight, difference = np.zeros((n, n)), np.zeros((n, n))
-    for overlap in overlaps:
-        if overlap.first in place:
-            i, j = place[overlap.first], place[overlap.second]
-            weight[i, j] = weight[j, i] = overlap.weight(peer=peer)
-            difference[i, j], difference[j, i] = overlap.difference, -overlap.difference
-    for k in range(n - 1, 0, -1):
-        near = np.flatnonzero(weight[:k, k])
-        block = np.ix_(near, near)
-        to_others, known = weight[near, k], difference[near, k]
-        through = np.outer(to_others, to_others / to_others.sum())
-        direct = weight[block]
-        difference[block] = (direct * difference[block] + through * (known[:, None] - known)) / (
-            direct + through
-        )
-        weight[block] = direct + through
-        weight[near, near] = 0.0
-    offsets = np.zeros(n)
-    for k in range(1, n):
-        to_others = weight[:k, k]
-        offsets[k] = (to_others * (offsets[:k] - difference[:k, k])).sum() / to_others.sum()
-    offsets -= offsets.sum() / n
+    links = _first_links(members, overlaps, peer=peer)
+    queue = [(link.others.size, k) for k, link in links.items()]
+    heapify(queue)
+    eliminated: list[tuple[int, _Links]] = []
+    while queue:
+        n_links, k = heappop(queue)
+        if k not in links or links[k].others.size != n_links:
+            continue  # an entry from before its links changed
+        gone = links.pop(k)
+        eliminated.append((k, gone))
+        share = gone.weight / gone.weight.sum() if n_links else gone.weight
+        for at, other in enumerate(gone.others.tolist()):
+            # Level of the other less those of its fellows, as the one that goes tells it.
+            through = _Links(
+                gone.others, share[at] * gone.weight, gone.difference - gone.difference[at]
+            ).without(other)
+            rest = links[other].without(k)
+            links[other] = rest.joined(through) if through.others.size else rest
+            heappush(queue, (links[other].others.size, other))
+    offsets = np.zeros(len(members))
+    for k, link in reversed(eliminated):
+        if link.others.size:
+            offsets[k] = (link.weight * (offsets[link.others] + link.difference)).sum() / link.weight.sum()
+    offsets -= offsets.sum() / len(members)
     return offsets
 
 

@@ -189,7 +189,7 @@ def cosmic_ray_work(subject: Subject) -> Work:
     """Compare the chip with an image of its size."""
     blot = np.full(subject.science.shape, float(np.median(subject.science)), dtype=np.float32)
     out = np.zeros(subject.science.shape, dtype=np.uint8)
-    numbers = (1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 1, 0, 1, False)
+    numbers = (1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 0.0, 1, 0, 1, False)
     shape = subject.science.shape
     return _timed(lambda: cosmic_ray_band(subject.science, blot, 0, shape, 0.0, *numbers, out))
 

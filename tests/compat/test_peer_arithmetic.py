@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from mosaic.exposure.catalogue import read_catalogue
 from mosaic.exposure.model import Chip
+from mosaic.exposure.reader import read_rows
 from mosaic.exposure.weights import input_weight
 from mosaic.graph.job import Job
 from mosaic.graph.plan import Plan
 from mosaic.parameters import apply_peer_quirks, load_settings
 from mosaic.settings import Settings
+from mosaic.steps.median import CombineParams, StackFacts, combine_stack
 from mosaic.steps.sky import SkyLevel
 from mosaic.types import Window
 from tests.support.exposures import default_settings, write_exposure
@@ -93,7 +97,7 @@ def test_thresholds_of_the_median_are_converted_again_for_every_exposure(
     exposures = [SimpleNamespace(chips=(chip,)) for chip in chips]
     for is_peer, wanted in ((True, expected), (False, 2.0)):
         settings = Settings(combine_type="median", combine_hthresh=2.0, peer_compat=is_peer)
-        plan = cast("Plan", SimpleNamespace(settings=settings, exposures=exposures))
+        plan = cast("Plan", SimpleNamespace(settings=settings, exposures=exposures, incarnation=""))
         assert Job(Path(), plan).combine_params.hthresh == pytest.approx(wanted)
         assert Job(Path(), plan).combine_params.lthresh is None
 
@@ -107,7 +111,9 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
     sky = {name: SkyLevel(value, value, value) for name, value in zip("abc", (3.0, 4.0, 30.0), strict=True)}
     for is_peer, expected in ((True, 2.8), (False, 2.1)):
         plan = SimpleNamespace(
-            settings=Settings(peer_compat=is_peer), exposures=[SimpleNamespace(chips=chips)]
+            settings=Settings(peer_compat=is_peer),
+            exposures=[SimpleNamespace(chips=chips)],
+            incarnation="",
         )
         job = Job(Path(), cast("Plan", plan))
         job.__dict__ |= {"sky": sky, "mean_weights": [1.0]}
@@ -116,7 +122,7 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
 
 def test_blots_go_through_a_table_with_peer_compat_whatever_the_drizzle_does() -> None:
     for stepsize, is_peer, expected in ((0, False, False), (0, True, True), (10, False, True)):
-        plan = SimpleNamespace(settings=Settings(stepsize=stepsize, peer_compat=is_peer))
+        plan = SimpleNamespace(settings=Settings(stepsize=stepsize, peer_compat=is_peer), incarnation="")
         assert Job(Path(), cast("Plan", plan)).blots_like_peer is expected
 
 
@@ -149,3 +155,69 @@ def test_exposures_are_sorted_by_time_but_keep_their_order_with_peer_compat(tmp_
     for is_peer, expected in ((False, ["early", "late"]), (True, ["late", "early"])):
         found = read_catalogue(names, default_settings(peer_compat=is_peer)).exposures
         assert [exposure.rootname for exposure in found] == expected
+
+
+def test_values_without_unit_are_not_divided_in_drizzlepac(tmp_path: Path) -> None:
+    def drop(hdul: Any) -> None:
+        for hdu in hdul:
+            hdu.header.remove("BUNIT", ignore_missing=True)
+
+    named = write_exposure(tmp_path / "a_flt.fits", exptime=120.0)
+    without = write_exposure(tmp_path / "b_flt.fits", exptime=120.0, edit=drop)
+    rate = write_exposure(
+        tmp_path / "c_flt.fits",
+        instrument="WFC3",
+        detector="IR",
+        n_chips=1,
+        bunit="ELECTRONS/S",
+        exptime=120.0,
+    )
+    times = {
+        is_peer: [
+            exposure.chips[0].value_time_s
+            for exposure in read_catalogue(
+                [str(named), str(without), str(rate)], default_settings(peer_compat=is_peer)
+            ).exposures
+        ]
+        for is_peer in (True, False)
+    }
+    assert times == {True: [120.0, 1.0, 1.0], False: [120.0, 120.0, 1.0]}
+
+
+def test_drizzlepac_takes_the_flat_of_the_same_extver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A subarray of chip 1: (SCI, 1) of its file, but (SCI, 2) of the flat.
+    hdus = [
+        fits.ImageHDU(np.full((60, 97), 3.0 - chip, np.float32), fits.Header({"CCDCHIP": chip}), name="SCI",
+                      ver=3 - chip)
+        for chip in (2, 1)
+    ]  # fmt: skip
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "my_pfl.fits")
+    monkeypatch.setenv("jref", str(tmp_path))
+    path = write_exposure(tmp_path / "a_flc.fits", n_chips=1, primary={"PFLTFILE": "jref$my_pfl.fits"})
+    for is_peer, expected in ((True, 1.0), (False, 2.0)):
+        settings = default_settings(final_wht_type="IVM", peer_compat=is_peer)
+        chip = read_catalogue([str(path)], settings).exposures[0].chips[0]
+        assert chip.ccdchip == 1
+        assert chip.flat is not None
+        assert read_rows(chip.flat, Window(0, 1, 0, 1))[0, 0] == expected
+
+
+@pytest.mark.parametrize("kind", ["imedian", "imean", "iminmed"])
+def test_types_that_fill_do_so_in_the_first_column_in_drizzlepac(kind: str) -> None:
+    # The values are what stsci.image.numcombine gives for this stack.
+    stack = np.array([np.arange(1, 13).reshape(3, 4) + 100 * k for k in range(3)], dtype=np.float32)
+    stack[0, 1, 0] = 0.0
+    weights = np.full(stack.shape, 10.0, np.float32)
+    weights[:, 0, :] = weights[:, 1, 0] = weights[:, 1, 2] = 0.0
+    facts = [StackFacts(10.0, 25.0, 0.0)] * 3
+    params = CombineParams(kind, (4.0, 3.0), 0, 0, None, None, 1, 0.3, newmasks=True, complete=0.0, peer=True)
+    for is_first, column in ((True, [1.0, 105.0]), (False, [0.0, 0.0])):
+        found = combine_stack(stack, weights, facts, params, 3, is_first_column=is_first)
+        assert found[:2, 0].tolist() == column
+        assert found[0, 1:].tolist() == [0.0, 0.0, 0.0]
+        assert found[1, 2] == 0.0
+    ours = replace(params, peer=False)
+    found = combine_stack(stack, weights, facts, ours, 3, is_first_column=True)
+    assert found[0].tolist() == stack[2, 0].tolist()

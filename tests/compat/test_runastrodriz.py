@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 
 from mosaic.compat import runastrodriz
 from mosaic.compat.pipelinefiles import find_pipeline_input
-from mosaic.errors import MissingFileError, OutputError, StructureError
+from mosaic.errors import MissingFileError, OutputError, ParameterError, StructureError
+from mosaic.simulate import simulate
 
 
 @pytest.fixture
@@ -34,9 +36,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         suffix = "drc" if inputs[0].endswith("_flc.fits") else "drz"
         product = Path(f"{parameters['output']}_{suffix}.fits")
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((2, 2)), name="SCI")]).writeto(product)
-        return type("Made", (), {"products": (product, *map(Path, inputs))})()
+        made = (product, *map(Path, inputs))
+        return type("Made", (), {"products": made, "files": made})()
 
     monkeypatch.setattr(runastrodriz, "AstroDrizzle", fake)
+    monkeypatch.setattr(runastrodriz, "verify", lambda *_: [])
     return recorded
 
 
@@ -47,13 +51,25 @@ def test_an_association_becomes_a_product_with_trailer_and_manifest(visit: list[
     made = {path.name for path in Path().iterdir()} - before
     assert made == {
         f"{root}_drc.fits", f"{root}_drc_parameters.toml", f"{root}.tra", f"{root}_manifest.txt",
+        *(path.name.replace("_flc.fits", "_flt_hlet.fits") for path in visit),
     }  # fmt: skip
     assert [path.name for path in report.products] == [f"{root}_drc.fits"]
     listed = Path(f"{root}_manifest.txt").read_text().split()
-    assert listed == [f"{root}_drc.fits", *(path.name for path in visit), f"{root}.tra"]
+    headerlets = [path.name.replace("_flc.fits", "_flt_hlet.fits") for path in visit]
+    assert listed == [f"{root}_drc.fits", *headerlets, *(path.name for path in visit), f"{root}.tra"]
     trailer = report.trailer.read_text()
-    for part in ("a priori alignment skipped", "a posteriori alignment to Gaia skipped", "names no MDRIZTAB"):
+    for part in (
+        "a priori alignment skipped", "a posteriori alignment to Gaia skipped", "names no MDRIZTAB",
+        "update of the WCS skipped", "pipeline-default alignment verified", "SKYCELL not written",
+    ):  # fmt: skip
         assert part in trailer
+    for path, name in zip(visit, headerlets, strict=True):
+        with fits.open(name) as headerlet, fits.open(path) as hdul:
+            assert headerlet[0].header["DESTIM"] == hdul[0].header["ROOTNAME"]
+            for extver in (1, 2):
+                for keyword in ("CRVAL1", "CRPIX2", "CD1_2", "A_2_0", "WCSNAME"):
+                    value = hdul["SCI", extver].header[keyword]
+                    assert headerlet["SIPWCS", extver].header[keyword] == value
     assert fits.getval(f"{root}_drc.fits", "DRIZCORR") == "COMPLETE"
     assert fits.getval(f"{root}_drc.fits", "DRIZPARS") == f"{root}.tra"
     assert fits.getval(table, "DRIZCORR") == "COMPLETE"
@@ -121,8 +137,9 @@ def test_flt_and_flc_files_are_both_drizzled(
     assert "1 of 3 members have no flt file" in report.trailer.read_text()
     for call in calls:
         # The parameters that the pipeline fixes, from the description of its flow.
-        expected = {"stepsize": 10, "preserve": False, "clean": True, "resetbits": "4096", "num_cores": 2,
-                    "driz_sep_kernel": "turbo", "driz_sep_fillval": 0.0, "final_fillval": "INDEF",
+        expected = {"stepsize": 10, "preserve": False, "clean": True, "resetbits": "4096,8192",
+                    "num_cores": 2, "driz_sep_kernel": "turbo", "driz_sep_fillval": 0.0,
+                    "final_fillval": "INDEF",
                     "mdriztab": False, "build": True}  # fmt: skip
         assert expected.items() <= call.items()
         assert "combine_type" not in call
@@ -190,3 +207,98 @@ def test_roots_follow_the_kind_of_input(visit: list[Path], table: Path) -> None:
     found = find_pipeline_input(table.name)
     assert found.root == found.product == table.name.removesuffix("_asn.fits")
     assert found.members == tuple(path.name.removesuffix("_flc.fits") for path in visit)
+
+
+def _moved(path: Path, dx_arcsec: float, dy_arcsec: float) -> None:
+    with fits.open(path, mode="update") as hdul:
+        for hdu in (hdu for hdu in hdul if hdu.name == "SCI"):
+            ra, dec = hdu.header["CRVAL1"], hdu.header["CRVAL2"]
+            # Without a comment, for which more digits may leave no room.
+            hdu.header.set("CRVAL1", ra + dx_arcsec / 3600.0 / np.cos(np.radians(dec)), "")
+            hdu.header.set("CRVAL2", dec + dy_arcsec / 3600.0, "")
+
+
+def test_an_exposure_out_of_place_is_told(visit: list[Path], table: Path) -> None:
+    _moved(visit[1], 0.15, -0.1)
+    report = runastrodriz.process(table.name, num_cores=1, headerlets=False)
+    trailer = report.trailer.read_text()
+    assert "pipeline-default alignment NOT verified" in trailer
+    assert not list(Path().glob("*_hlet.fits"))
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    """Exposures with enough stars to align, and a catalogue of these."""
+    folder = tmp_path_factory.mktemp("field")
+    made = simulate(
+        folder, instrument="acs/hrc", exposures=3, pattern="line", chip_shape=(260, 240), n_stars=90,
+        n_galaxies=0, seed=8, workers=1,
+    )  # fmt: skip
+    sources = Table.read(folder / "sources.ecsv")
+    catalog = folder / "local_catalog.txt"
+    catalog.write_text("".join(f"{row['ra']} {row['dec']}\n" for row in sources))
+    return [Path(path) for path in made.files], catalog
+
+
+def _centre(path: Path) -> np.ndarray:
+    with fits.open(path) as hdul:
+        return np.array(WCS(hdul["SCI", 1].header, hdul).all_pix2world(120.0, 130.0, 0))
+
+
+def test_exposures_are_aligned_to_a_catalogue_at_hand(
+    field: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [Path(shutil.copy(path, tmp_path)) for path in field[0]]
+    (asn,) = field[0][0].parent.glob("*_asn.fits")
+    shutil.copy(asn, tmp_path)
+    truth = [_centre(path) for path in paths]
+    for path in paths:
+        _moved(path, 0.21, -0.13)
+    report = runastrodriz.process(asn.name, num_cores=1, catalog=field[1])
+    trailer = report.trailer.read_text()
+    assert "a posteriori alignment verified" in trailer, trailer
+    for path, expected in zip(paths, truth, strict=True):
+        assert fits.getval(path, "WCSNAME", ("SCI", 1)).endswith("-FIT_REL_LOCAL_CATALO")
+        # Some dozen stars of 0.1 pixel (0.0027 arcsec) each.
+        assert 3600.0 * np.abs(_centre(path) - expected).max() < 0.01
+    assert fits.getval(report.products[0], "WCSNAME", "SCI").endswith("-FIT_REL_LOCAL_CATALO")
+
+
+def test_an_alignment_that_fails_leaves_everything_as_it_was(
+    visit: list[Path], table: Path, calls: list[dict[str, Any]]
+) -> None:
+    nowhere = Path("nowhere.txt")
+    nowhere.write_text("".join(f"{10.0 + k / 1e4} -70.0\n" for k in range(40)))
+    before = [fits.getheader(path, ("SCI", 1))["CRVAL1"] for path in visit]
+    report = runastrodriz.process(table.name, catalog=nowhere)
+    assert "a posteriori alignment not accepted: the WCS is that of before" in report.trailer.read_text()
+    assert [fits.getheader(path, ("SCI", 1))["CRVAL1"] for path in visit] == before
+    assert len(calls) == 1
+
+
+def test_switches_of_the_environment_win(
+    visit: list[Path], calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASTROMETRY_COMPUTE_APOSTERIORI", "off")
+    monkeypatch.setenv("ASTROMETRY_APPLY_APRIORI", "No")
+    report = runastrodriz.process(visit[0].name, force=True)
+    assert "alignment" not in report.trailer.read_text()
+    assert calls[0]["resetbits"] == "4096"
+    monkeypatch.setenv("ASTROMETRY_APPLY_APRIORI", "perhaps")
+    with pytest.raises(ParameterError, match="ASTROMETRY_APPLY_APRIORI='perhaps' in the environment"):
+        runastrodriz.process(visit[0].name, force=True)
+
+
+def test_idctab_comes_from_the_raw_file_when_asked_for(
+    visit: list[Path], calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = visit[0].name.removesuffix("_flc.fits")
+    header = fits.Header([("DRIZCORR", "PERFORM"), ("IDCTAB", "jref$newer_idc.fits")])
+    fits.PrimaryHDU(header=header).writeto(f"{root}_raw.fits")
+    runastrodriz.process(f"{root}_raw.fits")
+    assert fits.getval(visit[0], "IDCTAB") != "jref$newer_idc.fits"
+    monkeypatch.setenv("PIPELINE_RESET_IDCTAB", "on")
+    Path(f"{root}_drc.fits").unlink()
+    runastrodriz.process(f"{root}_raw.fits")
+    assert fits.getval(visit[0], "IDCTAB") == "jref$newer_idc.fits"

@@ -293,3 +293,23 @@ def test_bad_input_is_told_at_once(exposures: list[str]) -> None:
         mosaic.open_mosaic(exposures, driz_combine=False)
     with pytest.raises(MosaicError, match="nowhere"):
         mosaic.open_mosaic("/nowhere/at_all_flt.fits")
+
+
+def test_the_unit_is_that_of_the_values(tmp_path: Path) -> None:
+    made = simulate(
+        tmp_path / "in", instrument="wfpc2", exposures=1, chip_shape=(64, 64), n_stars=0, n_galaxies=0,
+        sky_e=700.0, cosmic_rays=False, defects=False, seed=3, workers=1,
+    )  # fmt: skip
+    levels = {}
+    for proc_unit in ("native", "electrons"):
+        with mosaic.open_mosaic(
+            [str(made.files[0])], options=OPTIONS, skysub=False, final_bits="", proc_unit=proc_unit
+        ) as dataset:
+            levels[proc_unit] = float(np.nanmedian(dataset["sci"].values))
+            assert (
+                dataset["sci"].attrs["units"] == {"native": "count/s", "electrons": "electron/s"}[proc_unit]
+            )
+            stored = zarr.open_array(f"{dataset.attrs['job']}/mosaic.zarr/sci", mode="r")
+            assert stored.attrs["units"] == dataset["sci"].attrs["units"]
+    # Gains of the four chips are 6.9 to 7.12.
+    assert levels["electrons"] / levels["native"] == pytest.approx(7.0, abs=0.15)

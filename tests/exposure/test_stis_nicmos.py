@@ -309,6 +309,58 @@ def test_stis_flat_is_the_product_of_both_and_the_coarse_one_is_stretched(
     np.testing.assert_allclose(weight, expected, rtol=3e-6)
 
 
+@pytest.mark.parametrize(("by", "bx", "origin"), [(2, 2, (0, 0)), (4, 1, (512, 300)), (1, 2, (7, 128))])
+def test_the_flat_of_a_binned_exposure_is_the_mean_over_its_pixels(
+    tmp_path: Path, by: int, bx: int, origin: tuple[int, int]
+) -> None:
+    pixel = np.random.default_rng(4).uniform(0.8, 1.2, (1024, 1024))
+
+    def place(hdul: fits.HDUList) -> None:
+        # Image = LTM * detector + LTV, pixels counted from 1 at their centres.
+        for axis, start, b in ((1, origin[1], bx), (2, origin[0], by)):
+            hdul["SCI"].header[f"LTM{axis}_{axis}"] = 1.0 / b
+            hdul["SCI"].header[f"LTV{axis}"] = 0.5 - (start + 0.5) / b
+
+    files = {"PFLTFILE": _write_flat(tmp_path / "p.fits", pixel), "BINAXIS1": bx, "BINAXIS2": by}
+    path = write_stis(tmp_path / "o1_flt.fits", primary=files, edit=place)
+    chip = read(path, final_wht_type="IVM").exposures[0].chips[0]
+    assert chip.flat_origin_yx == origin
+    window = Window(3, 58, 5, 90)
+    weight = input_weight(chip, window, np.ones((55, 85), dtype=bool), "IVM", sky=2.5)
+    y0, x0 = origin[0] + 3 * by, origin[1] + 5 * bx
+    part = pixel.astype(np.float32)[y0 : y0 + 55 * by, x0 : x0 + 85 * bx].astype(float)
+    flat = part.reshape(55, by, 85, bx).mean(axis=(1, 3))
+    dark = 0.009 * T * by * bx
+    expected = flat**2 / (dark + 2.5 * 4.016 * flat + 8.0**2) * T**2
+    np.testing.assert_allclose(weight, expected, rtol=3e-6)
+
+
+@pytest.mark.parametrize("side", [512, 2048])
+def test_a_coarser_or_finer_flat_is_repeated_or_averaged(tmp_path: Path, side: int) -> None:
+    values = np.random.default_rng(4).uniform(0.8, 1.2, (side, side)).astype(np.float32)
+    name = _write_flat(tmp_path / "p.fits", values)
+    path = write_stis(tmp_path / "o1_flt.fits", primary={"PFLTFILE": name})
+    chip = read(path, final_wht_type="IVM").exposures[0].chips[0]
+    weight = input_weight(chip, Window(3, 58, 5, 90), np.ones((55, 85), dtype=bool), "IVM", sky=2.5)
+    if side < 1024:
+        full = np.kron(values, np.ones((2, 2)))
+    else:
+        full = values.astype(float).reshape(1024, 2, 1024, 2).mean(axis=(1, 3))
+    flat = full[3:58, 5:90]
+    expected = flat**2 / (0.009 * T + 2.5 * 4.016 * flat + 8.0**2) * T**2
+    np.testing.assert_allclose(weight, expected, rtol=3e-6)
+
+
+def test_a_flat_or_binning_that_is_no_multiple_is_refused(tmp_path: Path) -> None:
+    name = _write_flat(tmp_path / "p.fits", np.ones((700, 1024)))
+    path = write_stis(tmp_path / "o1_flt.fits", primary={"PFLTFILE": name})
+    with pytest.raises(StructureError, match=r"1024 x 700 pixels, the detector 1024 x 1024.*no multiple"):
+        read(path, final_wht_type="IVM")
+    path = write_stis(tmp_path / "o2_flt.fits", primary={"BINAXIS2": 3})
+    with pytest.raises(MetadataError, match="BINAXIS2 is 3, which does not divide 1024"):
+        read(path)
+
+
 def test_nicmos_flat_is_inverted(tmp_path: Path) -> None:
     values = np.random.default_rng(5).uniform(0.5, 2.0, (60, 97))
     name = _write_flat(tmp_path / "f.fits", values)

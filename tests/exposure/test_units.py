@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from astropy.units import Unit
 
 from mosaic.exposure.catalogue import read_catalogue
 from mosaic.exposure.model import Chip
@@ -85,3 +86,18 @@ def test_separate_drizzles_are_electrons_per_second(template: Chip) -> None:
     assert separate_bunit(counts, peer_compat=False) == "ELECTRONS/S"
     assert separate_bunit(counts, peer_compat=True) == "COUNTS/S"
     assert separate_bunit(template, peer_compat=True) == "ELECTRONS/S"
+
+
+@pytest.mark.parametrize(
+    ("proc_unit", "final_units", "unit"),
+    [
+        ("native", "cps", "count/s"), ("native", "counts", "count"),
+        ("electrons", "cps", "electron/s"), ("electrons", "counts", "electron"),
+    ],
+)  # fmt: skip
+def test_stores_name_the_unit_as_astropy_does(
+    template: Chip, proc_unit: str, final_units: str, unit: str
+) -> None:
+    found = product_unit([_count_chip(template, 1, 7.0)], proc_unit, peer_compat=False).unit(final_units)
+    assert found == unit
+    assert Unit(found).is_equivalent(unit)

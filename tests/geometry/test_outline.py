@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from mosaic.errors import WcsError
 from mosaic.geometry.outline import (
+    OutlineIndex,
     bounding_cap,
     chip_outline,
     intersect_outlines,
@@ -143,3 +144,21 @@ def test_a_distortion_that_folds_over_is_named(tmp_path: Path) -> None:
     folded = replace(wcs, sip_a=steep)
     with pytest.raises(WcsError, match="distortion cannot be inverted near RA"), np.errstate(all="ignore"):
         sky_to_chip(folded, *folded.pixel_to_sky(np.array([90.0]), np.array([10.0])))
+
+
+@pytest.mark.parametrize("centre", CENTRES)
+def test_the_index_finds_every_outline_that_may_touch(centre: tuple[float, float]) -> None:
+    rng = np.random.default_rng(3)
+    outlines = [_quadrilateral(rng, centre, shift) for shift in rng.uniform(0.0, 0.3, 60)]
+    outlines += [_quadrilateral(rng, (centre[0] + 90.0, -centre[1]), 0.0)]
+    caps = [bounding_cap(outline) for outline in outlines]
+    index = OutlineIndex(outlines)
+    for i, (middle, radius) in enumerate(caps):
+        expected = [
+            j
+            for j, (other, reach) in enumerate(caps)
+            if np.arccos(np.clip(middle @ other, -1.0, 1.0)) <= radius + reach
+        ]
+        assert index.near(i).tolist() == expected
+        assert i in expected
+    assert index.near(60).tolist() == [60]

@@ -46,7 +46,7 @@ def test_one_pass_equals_the_steps(
         value,
         weight,
     )
-    expected = drop_values(sci, sky=sky, gain=gain, exptime_s=exptime_s, is_rate=is_rate, scale_ratio=ratio)
+    expected = drop_values(sci, sky=sky, gain=gain, time_s=1.0 if is_rate else exptime_s, scale_ratio=ratio)
     np.testing.assert_array_equal(value, expected)
     good = (dq & bad_bits) == 0
     if has_static:

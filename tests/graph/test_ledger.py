@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from mosaic.errors import StoreError
+from mosaic.errors import OutputError, StoreError
 from mosaic.graph.ledger import Ledger
 from mosaic.graph.progress import TaskRecord
 
@@ -52,3 +53,13 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger" / "final" / "t1.json").write_text("{}")
     with pytest.raises(StoreError, match=r"t1\.json is damaged"):
         ledger.read("final", "t1")
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OutputError, match=r"disk full while writing .*t1\.json: free some space"):
+        Ledger(tmp_path).write(_record("t1"))
+    assert list((tmp_path / "ledger" / "final").iterdir()) == []

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_mask_window_equals_the_mask_there(folder: Path) -> None:
     shape = ShapeYX(301, 77)
     mask = np.random.default_rng(3).random(shape) < 0.3
-    store.create_mask(folder, "m", shape)
+    store.create_arrays(folder, [store.describe_mask("m", shape)])
     for y0 in range(0, shape.ny, store.MASK_BAND_ROWS):
         store.write_mask_rows(str(folder), "m", y0, mask[y0 : y0 + store.MASK_BAND_ROWS])
     for window in (Window(0, 301, 0, 77), Window(250, 262, 3, 19), Window(7, 8, 76, 77), Window(0, 5, 8, 16)):
@@ -29,8 +29,7 @@ def test_a_mask_window_equals_the_mask_there(folder: Path) -> None:
 
 
 def test_a_chunk_is_verified_against_its_checksum(folder: Path) -> None:
-    store.create_array(
-        folder,
+    document = store.describe_array(
         "a.zarr/x",
         shape=(7, 9),
         chunks=(4, 4),
@@ -38,6 +37,7 @@ def test_a_chunk_is_verified_against_its_checksum(folder: Path) -> None:
         fill_value=np.nan,
         dimensions=("y", "x"),
     )
+    store.create_arrays(folder, [document])
     array = store.open_array(str(folder), "a.zarr/x")
     values = np.arange(16, dtype=np.float32).reshape(4, 4)
     values[0, 0] = np.nan
@@ -51,8 +51,7 @@ def test_a_chunk_is_verified_against_its_checksum(folder: Path) -> None:
 
 
 def test_a_chunk_of_fill_values_is_stored_all_the_same(folder: Path) -> None:
-    store.create_array(
-        folder,
+    document = store.describe_array(
         "a.zarr/y",
         shape=(4, 4),
         chunks=(4, 4),
@@ -60,6 +59,7 @@ def test_a_chunk_of_fill_values_is_stored_all_the_same(folder: Path) -> None:
         fill_value=0.0,
         dimensions=("y", "x"),
     )
+    store.create_arrays(folder, [document])
     zeros = np.zeros((4, 4), dtype=np.float32)
     store.write_chunk(store.open_array(str(folder), "a.zarr/y"), (slice(0, 4), slice(0, 4)), zeros)
     assert [path.name for path in (folder / "a.zarr" / "y" / "c" / "0").iterdir()] == ["0"]

@@ -15,8 +15,6 @@ from astropy.wcs import WCS
 from mosaic.headers.blend import blend_headers
 from mosaic.headers.product import (
     BlotFacts,
-    HeaderReader,
-    HeaderSource,
     build_blot_header,
     build_median_header,
     build_product_headers,
@@ -24,6 +22,7 @@ from mosaic.headers.product import (
     mask_header,
 )
 from mosaic.headers.rulesets import parse_rules
+from mosaic.headers.sources import HeaderReader, HeaderSource
 from mosaic.products.naming import ExposureNames
 from tests.support.products import make_facts, write_input
 

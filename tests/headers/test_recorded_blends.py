@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 
 from mosaic.headers.blend import BlendedHeaders, blend_headers
-from mosaic.headers.product import HeaderReader, HeaderSource, extension_places
+from mosaic.headers.sources import HeaderReader, HeaderSource, extension_places
 from tests.support.blending import CASES, RECORD, STORAGE, plain, write_case
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -28,14 +28,21 @@ def _scene(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flag(
-    sci: np.ndarray, blot: np.ndarray, *, y0: int = 0, ny: int = SHAPE[0], peer: bool = True, **how: int
+    sci: np.ndarray,
+    blot: np.ndarray,
+    *,
+    y0: int = 0,
+    ny: int = SHAPE[0],
+    peer: bool = True,
+    core: float = 0.0,
+    **how: int,
 ) -> np.ndarray:
     grow, ctegrow, direction = how.get("grow", 1), how.get("ctegrow", 0), how.get("direction", 0)
     out = np.full(sci.shape, 7, dtype=np.uint8)
     shape = (ny, sci.shape[1])
     limits = (*SNR, *SCALE)
     cosmic_ray_band(
-        sci, blot, y0, shape, BACKGROUND, GAIN, READ_NOISE, *limits, grow, ctegrow, direction, peer, out
+        sci, blot, y0, shape, BACKGROUND, GAIN, READ_NOISE, *limits, core, grow, ctegrow, direction, peer, out
     )
     return out
 
@@ -160,3 +167,50 @@ def test_noise_without_the_peers_gain_is_the_poisson_noise_of_electrons() -> Non
     exceeds_noise(sci, blot, np.zeros_like(blot), 6.0, 1.0, 5.0, 4.0, 3.0, 1.2, 0.7, strict, loose)
     np.testing.assert_array_equal(loose, [[0, 1, 0, 1]])
     np.testing.assert_array_equal(strict, [[0, 0, 0, 0]])
+
+
+def _slow_spared_mask(sci: np.ndarray, blot: np.ndarray, core: float) -> np.ndarray:
+    """The rule with the allowance for stars, by filters of whole images."""
+    slope = _slow_derivative(blot)
+    noise = np.sqrt(np.abs(blot + np.float32(BACKGROUND)) + np.float32(READ_NOISE**2))
+    height = blot - ndimage.minimum_filter(blot, size=5, mode="nearest")
+    allowances = np.maximum(np.float32(core) * (height - np.float32(5.0) * noise), 0.0), np.float32(0.0)
+    over = [
+        np.abs(sci - blot) - allowance > np.float32(m) * slope + np.float32(n) * noise
+        for n, m, allowance in zip(SNR, SCALE, allowances, strict=True)
+    ]
+    return (over[1] & ndimage.binary_dilation(over[0], np.ones((3, 3)))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("core", [0.3, 1.0])
+def test_a_share_of_the_height_of_stars_is_allowed(core: float) -> None:
+    sci, blot = _scene()
+    # What the peak of a narrow star may be above the median, and what it may not.
+    sci[[38, 40, 41], [20, 19, 23]] += [900.0, 1200.0, 9000.0]
+    plain, spared = (_flag(sci, blot, peer=False, core=share) for share in (0.0, core))
+    np.testing.assert_array_equal(spared, _slow_spared_mask(sci, blot, core))
+    np.testing.assert_array_equal(plain, _slow_spared_mask(sci, blot, 0.0))
+    assert not (spared & ~plain).any()
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    is_star = (y - 40) ** 2 + (x - 20) ** 2 < 64
+    assert spared[is_star].sum() < plain[is_star].sum()
+    np.testing.assert_array_equal(spared[:25], plain[:25])
+
+
+def test_a_pixel_without_a_value_is_flagged_in_a_spared_core_too() -> None:
+    sci, blot = _scene()
+    sci[40, 20] = np.nan
+    blot[38, 21] = np.nan
+    assert _flag(sci, blot, core=1.0)[[40, 38], [20, 21]].all()
+
+
+@pytest.mark.parametrize("how", [{}, {"grow": 4, "ctegrow": 6, "direction": 1}])
+def test_bands_do_not_change_the_spared_mask(how: dict[str, int]) -> None:
+    sci, blot = _scene()
+    halo = cosmic_ray_halo(how.get("grow", 1), how.get("ctegrow", 0), 0.3)
+    parts = []
+    for start in range(0, SHAPE[0], 2):
+        low, high = max(0, start - halo), min(SHAPE[0], start + 2 + halo)
+        band = _flag(sci[low:high].copy(), blot[low:high].copy(), y0=low, core=0.3, **how)
+        parts.append(band[start - low : start + 2 - low])
+    np.testing.assert_array_equal(np.concatenate(parts), _flag(sci, blot, core=0.3, **how))

@@ -201,11 +201,11 @@ def test_weight_is_conserved(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_pixels_that_are_not_finite_are_as_if_they_were_not_there(name: str) -> None:
+def test_pixels_that_are_nan_are_as_if_they_were_not_there(name: str) -> None:
     value, weight, variance = _pixels(41)
     is_absent = np.random.default_rng(42).uniform(size=value.shape) < 0.2
     holes = np.where(is_absent, np.float32(np.nan), value)
-    holes[3, 4], is_absent[3, 4] = np.inf, True
+    holes[3, 4], is_absent[3, 4] = np.nan, True
     planes = run_kernel(name, holes, weight, _affine(1.0, 0.3), _tile_for(1.0), variance=variance)
     assert np.isfinite(planes.image[planes.weights != 0.0]).all()
     # Only present pixels count as missed.
@@ -213,6 +213,25 @@ def test_pixels_that_are_not_finite_are_as_if_they_were_not_there(name: str) -> 
     assert off.n_missed == value.size - int(is_absent.sum())
     # A disc may lie between the pixel centres.
     assert planes.n_missed == 0 or name == "tophat"
+
+
+@pytest.mark.parametrize("name", ["square", "turbo", "point", "gaussian"])
+@pytest.mark.parametrize("spoilt_weight", [0.0, 2.0])
+def test_an_infinite_pixel_spoils_what_it_touches_and_nothing_else(name: str, spoilt_weight: float) -> None:
+    # A pixel spoilt comes after the others; what it touches is what it alone would touch.
+    value, weight, _ = _pixels(43)
+    tile, model = _tile_for(1.0), _affine(1.0, 0.3)
+    weight[:] = 1.0
+    alone = np.full_like(value, np.nan)
+    alone[3, 4] = np.inf
+    touched = run_kernel(name, np.where(np.isinf(alone), 1.0, np.nan).astype(np.float32), weight, model, tile)
+    planes = run_kernel(name, value, weight, model, tile)
+    before = planes.sums.copy()
+    again = run_kernel(name, alone, np.full_like(weight, spoilt_weight), model, tile, planes=planes)
+    is_spoilt = ~np.isfinite(again.sums) & (again.weights > 0.0)
+    np.testing.assert_array_equal(is_spoilt, touched.weights > 0.0)
+    kept = (planes.weights > 0.0) & ~is_spoilt
+    np.testing.assert_array_equal(again.sums[kept], before[kept])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -39,6 +39,28 @@ def test_native_counts_times_the_gain_are_electrons(run: Run, stis: list[str]) -
     np.testing.assert_allclose(native * GAIN, electrons, rtol=2e-6, atol=2e-6)
 
 
+def test_flux_density_does_not_depend_on_the_unit(run: Run, stis: list[str], tmp_path: Path) -> None:
+    """Value times PHOTFLAM is the same whatever the unit, also where exposures have several gains."""
+    changed = list(stis)
+    changed[2] = str(tmp_path / Path(stis[2]).name)
+    with fits.open(stis[2]) as hdul:
+        hdul[0].header["ATODGAIN"] = GAIN / 2
+        place = hdul[0] if "PHOTFLAM" in hdul[0].header else hdul["SCI"]
+        place.header["PHOTFLAM"] /= 2.0
+        hdul["SCI"].data *= 2
+        hdul["ERR"].data *= 2
+        hdul.writeto(changed[2])
+    own = fits.getval(stis[0], "PHOTFLAM", 0 if "PHOTFLAM" in fits.getheader(stis[0]) else 1)
+    for files in (stis, changed):
+        for unit, expected in (("native", own), ("electrons", own / GAIN)):
+            with fits.open(run(files, build=True, proc_unit=unit).products[0]) as product:
+                found = product[0].header.get("PHOTFLAM", product["SCI"].header.get("PHOTFLAM"))
+                assert found == pytest.approx(expected, rel=1e-9)
+    with fits.open(run(stis, build=True, proc_unit="electrons", peer_compat=True).products[0]) as product:
+        found = product[0].header.get("PHOTFLAM", product["SCI"].header.get("PHOTFLAM"))
+        assert found == pytest.approx(own, rel=1e-9)
+
+
 def test_native_product_is_that_of_the_files_own_counts(run: Run, stis: list[str]) -> None:
     # One pixel of one exposure, as it is in the file: point kernel on the pixel's own grid.
     result = run(stis[:1], build=True, final_kernel="point", skysub=False, static=False, final_units="counts")

@@ -48,9 +48,9 @@ def test_no_task_takes_more_than_the_budget_of_a_task(run: Run, phase: str) -> N
     job = Job(folder, plan)
     budget = plan_budget(plan, granted_bytes=2048 * MIB, cores=1, separate_processes=False)
     for task in list(job.ledger.read_phase(phase)):
-        tasks.run_task(str(folder), plan.digest, phase, task, budget.limits)
+        tasks.run_task(str(folder), plan.identity, phase, task, budget.limits)
         tracemalloc.start()
-        tasks.run_task(str(folder), plan.digest, phase, task, budget.limits)
+        tasks.run_task(str(folder), plan.identity, phase, task, budget.limits)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         # Python objects and headers are not arrays; 2 MiB covers them.

@@ -20,8 +20,8 @@ from mosaic import pipeline
 from mosaic.errors import OutputError, PlanMismatchError, StoreError
 from mosaic.graph import store
 from mosaic.graph.driver import PHASES
-from mosaic.graph.folder import lock_folder
 from mosaic.graph.job import Job
+from mosaic.graph.lock import lock_folder
 from mosaic.graph.plan import Plan
 from mosaic.graph.progress import PhaseTotal, SilentObserver, TaskRecord
 from mosaic.options import RunOptions

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mosaic.errors import MosaicError, ParameterError
-from tests.parity.cases import Case, rows_hit
+from tests.parity.bounds import Excuse, rows_hit
+from tests.parity.cases import Case
 from tests.parity.checklist import compare_runs
 from tests.parity.groups import ALL, SELECTIONS
 from tests.parity.measure import CommandError, Measured
@@ -27,7 +28,7 @@ from tests.parity.oracle import Oracle, ensure_oracle
 from tests.parity.programs import REPOSITORY, Workshop
 from tests.parity.recorded import write_record
 from tests.parity.report import Results, lines_of
-from tests.parity.rows import MINIMUM_REASON, Row, excuse, relax
+from tests.parity.rows import MINIMUM_REASON, Row, relax
 from tests.parity.runs import Run
 from tests.parity.timing import compare_times
 
@@ -92,7 +93,7 @@ def rejects(case: Case) -> bool:
     return bool(case.parameters.get("driz_cr", True)) and case.n_exposures != 1
 
 
-def mended_by_default(case: Case) -> dict[int, str]:
+def mended_by_default(case: Case) -> dict[int, Excuse]:
     """Rows that defects of the reference make differ from our default settings (class D)."""
     combine_type = str(case.parameters.get("combine_type", "minmed"))
     has_median = case.n_exposures != 1 and "minmed" in combine_type
@@ -129,7 +130,7 @@ class Comparison:
 
     def _has_exposures(self, case: Case) -> bool:
         try:
-            there = bool(self.shop.exposures(case.exposures, case.n_exposures))
+            there = bool(self.shop.exposures_of(case))
         except ParameterError as error:
             self.results.add_error(case.name, case.classes[0], str(error), f"not available: {error}")
             there = False
@@ -149,20 +150,22 @@ class Comparison:
                 theirs, their_cost = futures[their_step].result()
                 if key not in ours:
                     ours[key] = self._ours(case, *key)
-                rows = compare_runs(ours[key][0], theirs, kind, case.parameters)
+                excuses = {**case.defects, **(mended_by_default(case) if kind == "D" else {})}
+                rows = compare_runs(ours[key][0], theirs, kind, case.parameters, excuses)
                 if kind == "C":
                     rows = relax(rows, *self._own(case, futures, ours))
             except (CommandError, MosaicError, FileNotFoundError, KeyError, ValueError) as error:
                 # A product that lacks what is compared is a failure of its case, not the end of the suite.
                 self._fail(case, kind, error)
                 continue
-            rows = excuse(rows, {**case.defects, **(mended_by_default(case) if kind == "D" else {})})
             costs = {"DrizzlePac": their_cost, "mosaic": ours[key][1]}
             facts = {name: f"{cost.seconds:.1f} s" for name, cost in costs.items()}
             self.results.add(case.name, kind, rows, facts | ({"note": case.note} if case.note else {}))
             print("\n".join(lines_of(case.name, kind, rows, only_failed=self.only_failed)), flush=True)
 
     def _ours(self, case: Case, step: int, compat: bool) -> tuple[Run, Measured]:  # noqa: FBT001
+        if case.script:
+            return self.shop.mosaic_script(case)
         label = f"step{step}" + ("" if compat else "-default")
         return self.shop.mosaic(case, label, stepsize=step, peer_compat=compat, clean=False, dq_update="copy")
 
@@ -178,7 +181,9 @@ class Comparison:
         return [compare_runs(coarse, fine, "C", case.parameters) for coarse, fine in pairs]
 
     def _fail(self, case: Case, kind: str, error: Exception) -> None:
-        reason = case.defects.get(0, "") if isinstance(error, CommandError) else ""
+        known = case.defects.get(0)
+        is_expected = known is not None and isinstance(error, CommandError) and known.error in str(error)
+        reason = known.reason if known is not None and is_expected else ""
         if _UNAVAILABLE in str(error):
             reason = f"not available: {error}"
         self.results.add_error(case.name, kind, str(error), reason)

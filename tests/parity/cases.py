@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.parity.bounds import Excuse
+
 
 @dataclass(frozen=True, slots=True)
 class ExposureSet:
@@ -18,6 +20,8 @@ class ExposureSet:
     """Patterns below the folder of real data."""
     base: tuple[str, ...] = ()
     """Other sets whose exposures are copied, in this order."""
+    needs_references: bool = False
+    """Put reference files of ACS/WFC beside the exposures."""
     recipe: str = ""
     """What is done to the copies: a function of `tests.parity.recipes`."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -46,17 +50,18 @@ class Case:
     """Name of an @list in the folder of the set to give instead of the exposures."""
     for_oracle: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that the reference needs in another form."""
-    defects: Mapping[int, str] = field(default_factory=dict)
-    """Rows that a defect of the reference makes differ, with the reason; row 0: it does not run."""
-    mended: Mapping[int, str] = field(default_factory=dict)
+    defects: Mapping[int, Excuse] = field(default_factory=dict)
+    """Rows that a defect of the reference makes differ; row 0: it does not run."""
+    mended: Mapping[int, Excuse] = field(default_factory=dict)
     """The same, for defects that `peer_compat` repeats: class D only."""
     note: str = ""
+    is_by_name: bool = False
+    """Give the exposures in the order of their names, not of time."""
+    output: str = "final"
+    """Root of the product names."""
+    script: str = ""
+    """A script of `tests.parity.scripts` that is run instead of a single call."""
 
     @property
     def group(self) -> str:
         return self.name.partition("/")[0]
-
-
-def rows_hit(reason: str, *numbers: int) -> dict[int, str]:
-    """Defects of one reason on several rows."""
-    return dict.fromkeys(numbers, reason)

@@ -11,37 +11,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from mosaic.geometry.grid import reference_grid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.kernels.pixmap import map_points
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import DoubleArray
+from tests.parity.bounds import Excuse, rows_hit
 from tests.parity.compare import header_differences, summarise, table_differences
-from tests.parity.facts import CHIP_KEYWORDS, IGNORED, IGNORED_COLUMNS, MEASURED, TOTAL_KEYWORDS
+from tests.parity.facts import (
+    CHIP_KEYWORDS,
+    IGNORED,
+    IGNORED_COLUMNS,
+    IGNORED_OF_HEADERLETS,
+    MEASURED,
+    TOTAL_KEYWORDS,
+    WCS_CARDS,
+)
 from tests.parity.planes import PLANE_ROWS
 from tests.parity.rows import NOISE_REASON, OWN_FACTOR, Context, Row, build_context, excuse, judged
-from tests.parity.runs import Run, catalogue_of, read
+from tests.parity.runs import Run, catalogue_of, exposure_root, read
 
 AFTER_THE_NOISE = (13, 14, 15, 16, 17, 18, 19, 20, 21)
 """Rows that depend on which cosmic rays were found."""
 
 
-def compare_runs(ours: Run, theirs: Run, kind: str, parameters: Mapping[str, Any]) -> list[Row]:
+def compare_runs(
+    ours: Run,
+    theirs: Run,
+    kind: str,
+    parameters: Mapping[str, Any],
+    excuses: Mapping[int, Excuse] = MappingProxyType({}),
+) -> list[Row]:
     """Fill the checklist for two runs of one case."""
     sizes = _sizes(ours, theirs)
     if not sizes.passed:
         return [sizes]
-    context = build_context(ours, theirs, kind, parameters)
+    factors = {number: given.factor for number, given in excuses.items()}
+    context = build_context(ours, theirs, kind, parameters, factors)
     rows = [sizes]
     for fill in ROWS:
         rows += fill(context)
-    if kind == "D" and context.masks:
-        rows = excuse(rows, dict.fromkeys(AFTER_THE_NOISE[2:], NOISE_REASON))
-    return rows
+    after = rows_hit(NOISE_REASON, *AFTER_THE_NOISE[2:]) if kind == "D" and context.masks else {}
+    return excuse(rows, after | dict(excuses))
 
 
 def _sizes(ours: Run, theirs: Run) -> Row:
@@ -129,10 +146,12 @@ def _static(c: Context) -> Iterator[Row]:
         key: int(np.count_nonzero(read(ours[key]) != read(theirs[key]))) if key in ours else -1
         for key in theirs
     }
+    n_pixels = sum(read(path).size for path in theirs.values())
     text = ", ".join(
         f"{key.removesuffix('_staticMask')}: {n if n >= 0 else 'absent'}" for key, n in differ.items()
     )
-    yield judged(5, "static masks, pixels that differ", "0", text, (sum(map(abs, differ.values())), 0))
+    total = sum(map(abs, differ.values()))
+    yield judged(5, "static masks, pixels that differ", "0", text, (total, 0), apart=(total / n_pixels,))
 
 
 def _statistics(c: Context) -> Iterator[Row]:
@@ -145,6 +164,7 @@ def _statistics(c: Context) -> Iterator[Row]:
     worst = 0.0
     for path, extver, index in c.theirs.chips:
         values = np.ascontiguousarray(read(path, index).ravel(), dtype=np.float32)
+        values = values[np.isfinite(values)]
         found = image_statistics(
             values, "mode", nclip=3, lower_sigma=3.0, upper_sigma=3.0, lower=None, upper=None, binwidth=0.1
         )
@@ -170,7 +190,10 @@ def _sky(c: Context) -> Iterator[Row]:
     missing = len(theirs) - len(shared)
     text = f"{worst:.1e} relative" + (f", {missing} missing" if missing else "")
     number = 8 if match else 7
-    yield judged(number, "MDRIZSKY", f"{limit:.0e} relative", text, (worst, limit), (missing, 0))
+    mean = max((abs(ours[k] - theirs[k]) / scale for k in shared), default=0.0)
+    apart = (mean if not missing else np.inf,)
+    pairs = (worst, limit), (missing, 0)
+    yield judged(number, "MDRIZSKY", f"{limit:.0e} relative", text, *pairs, apart=apart)
 
 
 def _headers(c: Context) -> Iterator[Row]:
@@ -179,7 +202,7 @@ def _headers(c: Context) -> Iterator[Row]:
     names = [*TOTAL_KEYWORDS, *(f"D{i:03d}{end}" for i in range(1, n_chips + 1) for end in CHIP_KEYWORDS)]
     found = header_differences(ours, theirs, keywords=names)
     title = "EXPTIME, EXPSTART, EXPEND, NDRIZIM, Dnnn*"
-    yield judged(22, title, "equal", summarise(found), (len(found), 0))
+    yield judged(22, title, "equal", summarise(found), (len(found), 0), names=_names(found))
     all_found = []
     for kind in ("sci", "wht", "ctx"):
         try:
@@ -196,7 +219,61 @@ def _headers(c: Context) -> Iterator[Row]:
     elif tables[1] is not None:
         all_found.append("HDRTAB absent")
     title = "blended headers and HDRTAB"
-    yield judged(23, title, "equal, listed exceptions", summarise(all_found), (len(all_found), 0))
+    yield judged(
+        23,
+        title,
+        "equal, listed exceptions",
+        summarise(all_found),
+        (len(all_found), 0),
+        names=_names(all_found),
+    )
+
+
+def _headerlets(c: Context) -> Iterator[Row]:
+    """What the pipeline does to the exposures: their WCS, and the headerlets that hold it."""
+    theirs = sorted(path.name for path in c.theirs.folder.glob("*_hlet.fits"))
+    if not theirs:
+        return
+    found: list[str] = []
+    for path, extver, index in c.theirs.chips:
+        headers = [fits.getheader(run.updated / path.name, index) for run in (c.ours, c.theirs)]
+        names = sorted({name for header in headers for name in header if WCS_CARDS.fullmatch(name)})
+        differ = header_differences(*headers, keywords=names)
+        found += [f"{exposure_root(path)}[{extver}] {text}" for text in differ]
+    yield judged(24, "WCS of the exposures", "equal", summarise(found), (len(found), 0))
+    ours = sorted(path.name for path in c.ours.folder.glob("*_hlet.fits"))
+    lost = [f"{name} is missing or alone" for name in set(ours) ^ set(theirs)]
+    for path, extver, index in c.theirs.chips:
+        name = f"{exposure_root(path)}_flt_hlet.fits"
+        if name in ours:
+            own = fits.getheader(c.ours.folder / name, ("SIPWCS", extver))
+            # ORIENTAT is that of the CD matrix in a headerlet, in the reference too.
+            names = [key for key in own if WCS_CARDS.fullmatch(key) and key != "ORIENTAT"]
+            exposure = fits.getheader(c.theirs.updated / path.name, index)
+            lost += [f"{name} {text}" for text in header_differences(own, exposure, keywords=names)]
+    title = "headerlets against the exposures of the reference"
+    yield judged(24, title, "equal", summarise(lost), (len(lost), 0))
+    found = [text for name in sorted(set(ours) & set(theirs)) for text in _headerlet_pair(c, name)]
+    title = f"{len(theirs)} headerlets"
+    yield judged(24, title, "equal", summarise(found), (len(found), 0), names=_names(found))
+
+
+def _headerlet_pair(c: Context, name: str) -> Iterator[str]:
+    """What differs between two headerlets of one name."""
+    with fits.open(c.ours.folder / name) as mine, fits.open(c.theirs.folder / name) as other:
+        if [(hdu.name, hdu.ver) for hdu in mine] != [(hdu.name, hdu.ver) for hdu in other]:
+            yield f"{name} EXTENSIONS: others"
+            return
+        for a, b in zip(mine, other, strict=True):
+            for text in header_differences(a.header, b.header, ignored=IGNORED_OF_HEADERLETS):
+                yield f"{name}[{a.name},{a.ver}] {text}"
+            if a.data is not None and not np.array_equal(a.data, b.data):
+                yield f"{name}[{a.name},{a.ver}] VALUES: differ"
+
+
+def _names(differences: list[str]) -> tuple[str, ...]:
+    """Keywords that differ, with the place before them."""
+    return tuple(text.partition(":")[0] for text in differences)
 
 
 ROWS: tuple[Callable[[Context], Iterator[Row]], ...] = (
@@ -207,4 +284,5 @@ ROWS: tuple[Callable[[Context], Iterator[Row]], ...] = (
     _sky,
     *PLANE_ROWS,
     _headers,
+    _headerlets,
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 FRAME = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 """Size and linear WCS of a frame."""
 
@@ -43,3 +46,11 @@ IGNORED_COLUMNS = ("DATE", "FILENAME", "BUNIT")
 
 MEASURED = ("MDRIZSKY",)
 """Keywords that hold a measurement: they may differ by what row 7 allows."""
+
+WCS_CARDS: Final = re.compile(
+    r"(CRVAL|CRPIX|CTYPE|CDELT|LTV|OC[XY])\d+O?|(CD|PC|LTM)\d_\d|[AB]_(ORDER|DMAX|\d_\d)|CPDIS\d|CPERR\d"
+    r"|DP\d.*|D2IM.*|NPOLEXT|IDC.*|WCSNAMEO?|ORIENTAT|VAFACTOR|RADESYS|LONPOLE|LATPOLE"
+)
+"""Keywords of a WCS and of the distortion in a SCI header."""
+IGNORED_OF_HEADERLETS = ("DATE", "UPWCSVER", "PYWCSVER", "CHECKSUM", "DATASUM", "EXTEND")
+"""Keywords of headerlets that name the time and the program."""

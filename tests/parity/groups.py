@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.parity.cases import Case, rows_hit
+from tests.parity.bounds import Excuse, rows_hit
+from tests.parity.cases import Case
 from tests.parity.sets import ACS_SMALL, TINY
 from tests.parity.special import FINAL_ROWS, NO_REJECTION, SPECIAL
 
@@ -20,6 +21,13 @@ SCALES = (0.6, 1.0, 1.7)
 ROTATIONS = (0.0, 33.0, 123.0)
 NATURAL_ARCSEC = 0.05
 """Pixel scale of the set of the kernel design."""
+DISPLACED = {
+    **rows_hit("D-8: sinc is displaced by a pixel and reads foreign memory", 12, 13, 14, limits=(1.0,)),
+    **rows_hit("D-8: what follows from the flags of sinc", 15, limits=(0.5, 0.5)),
+    **rows_hit("D-8: what follows from the flags of sinc", 16, 18, 19, 20, limits=(0.7,)),
+    **rows_hit("D-8: what follows from the flags of sinc", 21, limits=(0.5,)),
+}
+"""What it reads is not in the image: nothing bounds its blot, and a unit test says what ours must be."""
 FIRST_COLUMN = "D-14: i-types fill only the first column of each row"
 
 
@@ -117,10 +125,12 @@ def _median() -> list[Case]:
     cases = _named("combine", TINY, combine)
     for kind in ("imedian", "imean", "iminmed"):
         hit = rows_hit(FIRST_COLUMN, 11, 12, *FINAL_ROWS)
-        cases.append(Case(f"combine/{kind}", TINY, {"combine_type": kind}, defects=hit))
+        cases.append(Case(f"combine/{kind}", TINY, {"combine_type": kind}, mended=hit))
     dropped = {"combine_type": "median", "combine_nlow": 2, "combine_nhigh": 2}
     reason = "D-12: the median is given up, and the next step fails for want of it"
-    cases.append(Case("combine/all-dropped", TINY, dropped, defects={0: reason}))
+    cases.append(
+        Case("combine/all-dropped", TINY, dropped, defects={0: Excuse(reason, error="final_med.fits")})
+    )
     cases += [
         Case(f"combine/two-exposures-{kind}", TINY, {"combine_type": kind}, n_exposures=2)
         for kind in ("minmed", "median", "mean")
@@ -152,7 +162,7 @@ def _rejection() -> list[Case]:
             "rejection/sinc",
             TINY,
             {"blot_interp": "sinc"},
-            defects=rows_hit("D-8: sinc is displaced by a pixel and reads foreign memory", 12, *FINAL_ROWS),
+            defects=DISPLACED,
         ),
         Case(
             "rejection/lan3",
@@ -170,7 +180,7 @@ def _rejection() -> list[Case]:
             "rejection/crbit-32768",
             TINY,
             {"crbit": 32768},
-            defects={0: "D-25: bit 15 overflows the signed type"},
+            defects={0: Excuse("D-25: bit 15 overflows the signed type", error="out of bounds for int16")},
         ),
         Case("rejection/hrc-ctegrow", "tiny_hrc", {"driz_cr_ctegrow": 4}),
         Case("rejection/ir", "tiny_ir", {"driz_cr_grow": 3}),
@@ -205,7 +215,9 @@ def _weights() -> list[Case]:
             "weights/ivm-no-flat",
             TINY,
             {"final_wht_type": "IVM"},
-            defects={0: "D-7: a flat field named N/A ends the run"},
+            defects={
+                0: Excuse("D-7: a flat field named N/A ends the run", error="Could not open GEIS input")
+            },
         ),
         _drizzled("weights/ivm-uvis", "tiny_uvis_flat", {"final_wht_type": "IVM"}),
         _drizzled(
@@ -226,13 +238,18 @@ def _weights() -> list[Case]:
             "tiny_ir",
             {"final_wht_type": "ERR"},
             classes="BD",
-            mended=rows_hit(rate_err, 15, 17, 19, 20, 21),
+            # The time of the exposures, squared, is in the weight of the reference.
+            mended=rows_hit(rate_err, 15, 19, 20, 21) | rows_hit(rate_err, 17, factor=499.234**-2),
         ),
         _drizzled(
             "weights/expsq",
             TINY,
             {"final_wt_scl": "expsq"},
-            defects=rows_hit("D-5: expsq weighs as exptime", 16, 22),
+            defects={
+                # All exposures are of 500 s.
+                **rows_hit("D-5: expsq weighs as exptime", 16, factor=500.0),
+                **rows_hit("D-5: expsq weighs as exptime", 22, names=("D???WTSC",)),
+            },
         ),
     ]
 
@@ -321,6 +338,7 @@ def _options() -> list[Case]:
     reason = "the median takes the exposure time of a chip outside the group: 1 s (not on the D-list)"
     hit = rows_hit(reason, 11, 12, *FINAL_ROWS)
     cases.append(Case("options/group-4", TINY, {"group": "4"}, defects=hit))
+    cases.append(Case("options/coeffs-off", TINY, {**NO_REJECTION, "coeffs": False}, "B"))
     cases.append(Case("options/stepsize-0", TINY, classes="E"))
     cases.append(Case("options/one-exposure", TINY, n_exposures=1))
     cases.append(Case("options/two-exposures", TINY, n_exposures=2))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ import numpy as np
 from astropy.io import fits
 from drizzlepac import astrodrizzle, cdriz
 from stsci.imagestats import ImageStats
+from stsci.tools.configobj import ConfigObj
 from stwcs import updatewcs
 from stwcs.wcsutil import HSTWCS
 
@@ -82,6 +84,17 @@ def sample_maps(paths: list[str], product: str, seed: int = 20) -> dict[str, Any
     return maps
 
 
+def write_config(name: str, changes: dict[str, Any]) -> None:
+    """Write the parameter file that comes with the program, with a user's changes."""
+    packaged = Path(drizzlepac.__file__).parent / "pars" / "astrodrizzle.cfg"
+    config = ConfigObj(str(packaged))
+    sections = [config, *(config[key] for key in config.sections)]
+    for key, value in changes.items():
+        next(section for section in sections if key in section.scalars)[key] = value
+    config.filename = name
+    config.write()
+
+
 def main(name: str) -> None:
     """Run the job; a missing product is an error although AstroDrizzle does not raise."""
     job = json.loads(Path(name).read_text())
@@ -89,8 +102,14 @@ def main(name: str) -> None:
         prepare(job)
         return
     statistics = static_statistics(job["inputs"]) if job["extras"] else {}
+    if job.get("config"):
+        write_config(*job["config"])
     start = time.perf_counter()
-    astrodrizzle.AstroDrizzle(job["argument"], output=job["output"], **job["parameters"])
+    if job.get("script"):
+        Path("script.py").write_text(job["script"])
+        runpy.run_path("script.py", run_name="__main__")
+    else:
+        astrodrizzle.AstroDrizzle(job["argument"], output=job["output"], **job["parameters"])
     seconds = time.perf_counter() - start
     products = sorted(Path().glob(f"{job['output']}_dr?*.fits"))
     if not products:

@@ -38,11 +38,12 @@ def _image_row(
     ours, theirs = (plane[where] for plane in pair)
     found = deviation(ours, theirs)
     sigma = max(c.sigma, 1e-30)
+    apart = _apart(ours, theirs * np.float64(c.factors.get(number, 1.0)), sigma)
     if not c.loose:
         allowed = int(share[0] * found.n) + c.allowed(number)
         worst, over = _excess(ours, theirs, 2e-6, 2e-4 * c.sigma, allowed)
         text = f"{over} px over ({allowed} allowed); max {found.max / sigma:.1e} sigma, rms {found.rms:.1e}"
-        return judged(number, name, "2e-6 abs(v) + 2e-4 sigma", text, (worst, 1.0))
+        return judged(number, name, "2e-6 abs(v) + 2e-4 sigma", text, (worst, 1.0), apart=apart)
     p999, p9999 = found.p999 / sigma, found.p9999 / sigma
     tolerance = f"99.9 % < {share[1]:g} sigma"
     pairs = [(p999, share[1])]
@@ -50,7 +51,18 @@ def _image_row(
         tolerance += f", 99.99 % < {share[2]:g} sigma"
         pairs.append((p9999, share[2]))
     text = f"99.9 % {p999:.1e}, 99.99 % {p9999:.1e}, max {found.max / sigma:.1e} sigma"
-    return judged(number, name, tolerance, text, *pairs)
+    return judged(number, name, tolerance, text, *pairs, apart=apart)
+
+
+def _apart(ours: Array, theirs: Array, sigma: float) -> tuple[float, float]:
+    """Share of pixels apart by more than 1 sigma, and the median difference in sigma; NaN equals NaN only."""
+    if ours.size == 0:
+        return 0.0, 0.0
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(ours - theirs) / sigma
+    distance[np.isnan(ours) & np.isnan(theirs)] = 0.0
+    distance[np.isnan(distance)] = np.inf
+    return float(np.mean(distance > 1.0)), float(np.quantile(distance, 0.5, method="lower"))
 
 
 def _excess(ours: Array, theirs: Array, relative: float, absolute: Any, allowed: int) -> tuple[float, int]:
@@ -78,14 +90,17 @@ def _weight_row(c: Context, number: int, name: str, pair: tuple[Array, Array]) -
     where = np.abs(pair[1]) > 0.0
     if not where.any():
         return Row(number, name, "-", "no weight", None)
+    scaled = pair[0], pair[1] * np.float64(c.factors.get(number, 1.0))
+    far = relative_deviation(*scaled, where) > 0.01
+    apart = (float(np.mean(far)) if far.size else 0.0,)
     relative = relative_deviation(*pair, where & (np.abs(pair[1]) > 1e-8 * largest))
     if not c.loose:
         worst, over = _excess(*pair, 1e-6, floor, c.allowed(number))
         text = f"{over} px over ({c.allowed(number)} allowed); max {relative.max(initial=0.0):.1e}"
         tolerance = f"1e-6 relative + {floor / largest:.0e} of the largest"
-        return judged(number, name, tolerance, text, (worst, 1.0))
+        return judged(number, name, tolerance, text, (worst, 1.0), apart=apart)
     share = float(np.mean(relative > 0.01)) if relative.size else 0.0
-    return judged(number, name, "99.99 % within 1 %", f"{1 - share:.5%} within", (share, 1e-4))
+    return judged(number, name, "99.99 % within 1 %", f"{1 - share:.5%} within", (share, 1e-4), apart=apart)
 
 
 def _merge(rows: Sequence[Row]) -> Row:
@@ -96,8 +111,9 @@ def _merge(rows: Sequence[Row]) -> Row:
         f" ({len(failed)} of {len(rows)} fail)" if failed else f" (worst of {len(rows)})"
     )
     figures = tuple(max(values) for values in zip(*(row.figures for row in rows), strict=False))
+    apart = tuple(max(values) for values in zip(*(row.apart for row in rows), strict=False))
     passed = None if all(row.passed is None for row in rows) else not failed
-    return Row(shown.number, shown.quantity, shown.tolerance, text, passed, figures, shown.limits)
+    return replace(shown, measured=text, passed=passed, figures=figures, apart=apart)
 
 
 def _pair(c: Context, name: str) -> tuple[Array, Array] | None:
@@ -142,7 +158,7 @@ def _blots(c: Context) -> Iterator[Row]:
         found = deviation(ours[where], theirs[where])
         if c.loose:
             text = f"rms {found.rms:.1e}, max {found.max:.1e} e-"
-            rows.append(judged(12, "blt", "rms < 0.1 e-", text, (found.rms, 0.1)))
+            rows.append(judged(12, "blt", "rms < 0.1 e-", text, (found.rms, 0.1), apart=_noisy(ours, theirs)))
             continue
         # The medians differ by 2e-6 of their value (row 11), and 36 of them make a blotted pixel: the
         # largest of them sets the difference.
@@ -152,9 +168,18 @@ def _blots(c: Context) -> Iterator[Row]:
         plain = int(np.count_nonzero(exceeds(ours, theirs, relative=5e-6, absolute=1e-3) & where))
         text = f"{over}/{found.n} px over ({plain} of their own value); max {found.max:.1e} e-"
         tolerance = "5e-6 of the largest within 3 px + 1e-3 e-" + (f"; {_FLIPS:g} px" if allowed else "")
-        rows.append(judged(12, "blt", tolerance, text, (worst, 1.0)))
+        apart = _noisy(ours[where], theirs[where])
+        rows.append(judged(12, "blt", tolerance, text, (worst, 1.0), apart=apart))
     if rows:
         yield _merge(rows)
+
+
+def _noisy(ours_e: Array, theirs_e: Array) -> tuple[float]:
+    """Share of pixels apart by more than their noise: that of their electrons and a read noise of 5."""
+    if ours_e.size == 0:
+        return (0.0,)
+    noise = np.sqrt(np.abs(theirs_e.astype(np.float64)) + 25.0)
+    return (float(np.mean(~(np.abs(ours_e - theirs_e) <= noise))),)
 
 
 def _blot_alone(c: Context) -> Iterator[Row]:
@@ -184,9 +209,9 @@ def _blot_alone(c: Context) -> Iterator[Row]:
             room = 1e-3 + 1.2e-7 * np.abs(read(path)) * chip.to_electrons
             worst, over = _excess(out[where], theirs[where], 5e-6, room[where], allowed)
             text = f"{over}/{out.size} px over ({allowed} allowed)"
-            rows.append(
-                judged(12, "blt of the reference's own median", "5e-6 relative + 1e-3 e-", text, (worst, 1.0))
-            )
+            title, tolerance = "blt of the reference's own median", "5e-6 relative + 1e-3 e-"
+            apart = _noisy(out[where], theirs[where])
+            rows.append(judged(12, title, tolerance, text, (worst, 1.0), apart=apart))
     if rows:
         yield _merge(rows)
 
@@ -246,21 +271,24 @@ def _cosmic_rays(c: Context) -> Iterator[Row]:
         return
     flagged = [int(np.count_nonzero(b == 0)) for _, b in c.masks.values()]
     if c.kind == "D":
-        # Our noise is the smaller one: what the reference flags, ours must flag too.
+        # The median differs for the better: what the reference flags, ours must flag too.
         missed = [int(np.count_nonzero((a == 1) & (b == 0))) for a, b in c.masks.values()]
         more = sum(int(np.count_nonzero((a == 0) & (b == 1))) for a, b in c.masks.values())
+        shares = [n / a.size for n, (a, _) in zip(missed, c.masks.values(), strict=True)]
         text = f"{max(missed)} missed at most, {sum(missed)} in all, of {sum(flagged)}; {more} more found"
-        yield judged(13, "crmask, flags of the reference missed in a chip", "<= 5", text, (max(missed), 5))
+        title = "crmask, flags of the reference missed in a chip"
+        yield judged(13, title, "<= 5", text, (max(missed), 5), apart=(max(shares),))
         return
     allowed = 10 if c.kind in "CE" else 5
     counts = [int(np.count_nonzero(a != b)) for a, b in c.masks.values()]
     text = f"{max(counts)} at most, {sum(counts)} in all, of {sum(flagged)} flagged"
     title = "crmask, pixels that differ in a chip"
-    yield judged(13, title, f"<= {allowed}", text, (max(counts), allowed))
+    shares = [n / a.size for n, (a, _) in zip(counts, c.masks.values(), strict=True)]
+    yield judged(13, title, f"<= {allowed}", text, (max(counts), allowed), apart=(max(shares),))
 
 
 def _quality(c: Context) -> Iterator[Row]:
-    counts = []
+    counts, shares = [], []
     for path, extver, _ in c.theirs.chips:
         files = [run.updated / path.name for run in (c.ours, c.theirs)]
         if not all(file.exists() for file in files):
@@ -275,11 +303,13 @@ def _quality(c: Context) -> Iterator[Row]:
             continue
         differ = (pair[1] & ~pair[0]) != 0 if c.kind == "D" else pair[0] != pair[1]
         counts.append(int(np.count_nonzero(differ)))
+        shares.append(counts[-1] / differ.size)
     if counts:
         allowed = 10 if c.kind in "CE" else 5
         text = f"{max(counts)} at most, {sum(counts)} in all"
         what = "flags missed" if c.kind == "D" else "pixels that differ"
-        yield judged(14, f"updated DQ, {what} in a chip", f"<= {allowed}", text, (max(counts), allowed))
+        title, pair = f"updated DQ, {what} in a chip", (max(counts), allowed)
+        yield judged(14, title, f"<= {allowed}", text, pair, apart=(max(shares),))
 
 
 def _final(c: Context) -> Iterator[Row]:
@@ -296,30 +326,41 @@ def _final(c: Context) -> Iterator[Row]:
         same = contexts[0].shape == contexts[1].shape
         differ = int(np.count_nonzero(contexts[0] != contexts[1])) if same else size
         allowed = c.allowed(18) + (int(np.ceil(2e-6 * size)) if c.loose else 0)
-        yield judged(18, "ctx, pixels that differ", f"<= {allowed}", str(differ), (differ, allowed))
+        pair = (differ, allowed)
+        yield judged(
+            18, "ctx, pixels that differ", f"<= {allowed}", str(differ), pair, apart=(differ / size,)
+        )
     pattern = int(
         np.count_nonzero((np.isnan(c.sci[0]) != np.isnan(c.sci[1])) | ((c.wht[0] == 0) != (c.wht[1] == 0)))
     )
     allowed = c.allowed(19) + (int(np.ceil(1e-6 * size)) if c.loose else 0)
     title = "NaN and zero-weight pattern, pixels that differ"
-    yield judged(19, title, f"<= {allowed}", str(pattern), (pattern, allowed))
+    yield judged(19, title, f"<= {allowed}", str(pattern), (pattern, allowed), apart=(pattern / size,))
     if not c.loose:
         empty = (c.wht[0] == 0) & (c.wht[1] == 0)
         ours, theirs = (plane[empty] for plane in c.sci)
         over = int(np.count_nonzero(exceeds(ours, theirs, relative=2e-6, absolute=2e-4 * c.sigma)))
+        scaled = theirs * np.float64(c.factors.get(20, 1.0))
+        far = int(np.count_nonzero(exceeds(ours, scaled, relative=2e-6, absolute=2e-4 * c.sigma)))
         text = f"{over} of {int(np.count_nonzero(empty))} px"
         allowed = c.allowed(20)
-        yield judged(20, "values at zero weight", f"<= {allowed} px differ", text, (over, allowed))
+        pair, title = (over, allowed), "values at zero weight"
+        yield judged(20, title, f"<= {allowed} px differ", text, pair, apart=(far / size,))
     yield _total(c, where)
 
 
 def _total(c: Context, where: Array) -> Row:
+    where = where & np.isfinite(c.sci[0]) & np.isfinite(c.sci[1])
     total = [float(np.sum(plane[where], dtype=np.float64)) for plane in c.sci]
     apart = abs(total[0] - total[1]) / (abs(total[1]) or 1.0)
     # Look-ups of the lanczos kernels that fall to the next step change the flux by more than rounding.
     is_looked_up = str(c.parameters.get("final_kernel", "")).startswith("lanczos")
     limit = 1e-5 if c.loose or is_looked_up else 1e-6
-    row = judged(21, "total flux, ours / theirs - 1", f"{limit:.0e}", f"{apart:.1e}", (apart, limit))
+    expected = total[1] * c.factors.get(21, 1.0)
+    far = (abs(total[0] - expected) / (abs(expected) or 1.0),)
+    row = judged(
+        21, "total flux, ours / theirs - 1", f"{limit:.0e}", f"{apart:.1e}", (apart, limit), apart=far
+    )
     # Where a decision about a cosmic ray differs, its flux does too: the row is then only reported.
     return replace(row, passed=None) if c.n_cr_differ and not row.passed else row
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from mosaic.simulate.files import write_association
 from tests.parity.compare import Array
+from tests.support.mdriztab import write_mdriztab
 
 FLAT = "parity_pfl.fits"
 COMPANIONS = ("*_pfl.fits", "*_ivm.fits", "*.lst")
@@ -159,6 +161,14 @@ def set_keywords(exposures: Sequence[Path], **values: object) -> None:
             hdul[0].header.update(values)
 
 
+def set_unit(exposures: Sequence[Path], *, bunit: str) -> None:
+    """Write the unit of the science pixels."""
+    for path in exposures:
+        with _edited(path) as hdul:
+            for hdu in _science(hdul):
+                hdu.header["BUNIT"] = bunit
+
+
 def flagged(exposures: Sequence[Path], *, bits: int, share: float) -> None:
     """Set data-quality bits on a share of the pixels, others in every exposure."""
     random = np.random.default_rng(8)
@@ -189,11 +199,48 @@ def reference_image(exposures: Sequence[Path]) -> None:
     made.writeto(exposures[0].with_name("reference.fits"), overwrite=True)
 
 
+def pipeline_input(exposures: Sequence[Path]) -> None:
+    """Name reference files, write an MDRIZTAB and an association table."""
+    names = {"IDCTAB": "idc", "NPOLFILE": "npl", "D2IMFILE": "d2i", "MDRIZTAB": "mdz"}
+    for path in exposures:
+        with _edited(path) as hdul:
+            hdul[0].header.update({key: f"jref$parity_{kind}.fits" for key, kind in names.items()})
+    folder = exposures[0].parent
+    several = [False, True, True]
+    write_mdriztab(
+        folder / "parity_mdz.fits",
+        [("ANY", 1), ("ANY", 2), ("ANY", 4)],
+        build=("L", [True] * 3),
+        context=("L", [True] * 3),
+        static=("L", [True] * 3),
+        skysub=("L", [True] * 3),
+        skymethod=("32A", ["localmin"] * 3),
+        driz_separate=("L", several),
+        driz_sep_bits=("12A", ["336"] * 3),
+        median=("L", several),
+        combine_type=("16A", ["minmed"] * 3),
+        combine_nsigma=("8A", ["4 3"] * 3),
+        blot=("L", several),
+        driz_cr=("L", several),
+        driz_cr_snr=("8A", ["5.0 4.0", "3.5 3.0", "3.5 3.0"]),
+        driz_cr_scale=("8A", ["3.0 2.4", "1.2 0.7", "1.2 0.7"]),
+        driz_combine=("L", [True] * 3),
+        final_kernel=("8A", ["square"] * 3),
+        final_pixfrac=("E", [1.0] * 3),
+        final_bits=("12A", ["336"] * 3),
+        final_wht_type=("8A", ["EXP"] * 3),
+    )
+    path = write_association(folder, "pipeline", [path.name.rpartition("_")[0] for path in exposures])
+    with fits.open(exposures[0]) as hdul:
+        for keyword in ("INSTRUME", "DETECTOR"):
+            fits.setval(path, keyword, value=hdul[0].header[keyword])
+
+
 RECIPES: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         flat, inverse_variance, subarray, not_a_number, masked_chip, shifted, carried, raised_sky,
-        set_keywords, flagged, reference_image,
+        set_keywords, set_unit, flagged, reference_image, pipeline_input,
     )
 }  # fmt: skip
 """The recipes by name."""

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from tests.parity.bounds import Excuse
 from tests.parity.compare import Array, robust_sigma
 from tests.parity.facts import FRAME
 from tests.parity.runs import Run, exposure_root, read
@@ -20,7 +21,7 @@ PIXELS_OF_A_CR = 25
 """Output pixels that one decision about a cosmic ray may change."""
 MAP_PX = 1e-9
 """How far apart the two WCS libraries may place a pixel, before the rounding of the reference."""
-NOISE_REASON = "D-9: the reference counts the sky twice in its noise and flags less"
+NOISE_REASON = "D-9, D-30: with the noise in electrons and the mended minmed other cosmic rays are found"
 
 MINIMUM_REASON = "D-30: the reference takes the value beside a masked pixel for the minimum of minmed"
 
@@ -40,6 +41,12 @@ class Row:
     limits: tuple[float, ...] = ()
     reason: str = ""
     """Defect of the reference that explains the difference."""
+    apart: tuple[float, ...] = ()
+    """How far the two lie apart as a whole, for the bound of an excused row (`tests.parity.bounds`)."""
+    names: tuple[str, ...] = ()
+    """Keywords that differ (rows of headers)."""
+    bound: str = ""
+    """The bound of an excused row, and what was found."""
 
     @property
     def ratio(self) -> float | None:
@@ -52,10 +59,21 @@ class Row:
         )
 
 
-def judged(number: int, quantity: str, tolerance: str, measured: str, *pairs: tuple[float, float]) -> Row:
+def judged(
+    number: int,
+    quantity: str,
+    tolerance: str,
+    measured: str,
+    *pairs: tuple[float, float],
+    apart: tuple[float, ...] = (),
+    names: Sequence[str] = (),
+) -> Row:
     """Row that passes when the first of every pair is at most the second."""
     figures, limits = (tuple(float(pair[k]) for pair in pairs) for k in (0, 1))
-    return Row(number, quantity, tolerance, measured, all(f <= m for f, m in pairs), figures, limits)
+    passed = all(f <= m for f, m in pairs)
+    return Row(
+        number, quantity, tolerance, measured, passed, figures, limits, apart=apart, names=tuple(names)
+    )
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class Context:
     masks: dict[str, tuple[Array, Array]]
     map_px: float
     """How far apart the programs may place a pixel, see `map_rounding`."""
+    factors: Mapping[int, float]
+    """What a defect multiplies the values of the reference by, by number of the row."""
 
     @property
     def loose(self) -> bool:
@@ -108,7 +128,9 @@ class Context:
         return spared
 
 
-def build_context(ours: Run, theirs: Run, kind: str, parameters: Mapping[str, Any]) -> Context:
+def build_context(
+    ours: Run, theirs: Run, kind: str, parameters: Mapping[str, Any], factors: Mapping[int, float]
+) -> Context:
     """Read what is needed more than once."""
     sci, wht = ((ours.plane(name), theirs.plane(name)) for name in ("sci", "wht"))
     masks = {}
@@ -118,7 +140,8 @@ def build_context(ours: Run, theirs: Run, kind: str, parameters: Mapping[str, An
         if pair[0] is not None and pair[1] is not None:
             masks[name] = (read(pair[0]), read(pair[1]))
     sigma = robust_sigma(sci[1][wht[1] > 0])
-    return Context(ours, theirs, kind, parameters, sigma, sci, wht, masks, map_rounding(theirs.header("sci")))
+    map_px = map_rounding(theirs.header("sci"))
+    return Context(ours, theirs, kind, parameters, sigma, sci, wht, masks, map_px, factors)
 
 
 def linear_frame(header: Any) -> fits.Header:
@@ -169,11 +192,15 @@ def relax(rows: Sequence[Row], *own: Sequence[Row]) -> list[Row]:
     return judged_again
 
 
-def excuse(rows: Sequence[Row], defects: Mapping[int, str]) -> list[Row]:
-    """Mark failed rows that a known defect of the reference explains."""
+def excuse(rows: Sequence[Row], excuses: Mapping[int, Excuse]) -> list[Row]:
+    """Mark failed rows that a known defect of the reference explains, as long as they stay in their bound."""
     return [
-        replace(row, passed=None, reason=defects[row.number])
-        if row.passed is False and row.number in defects
-        else row
+        _excused(row, excuses[row.number]) if row.passed is False and row.number in excuses else row
         for row in rows
     ]
+
+
+def _excused(row: Row, given: Excuse) -> Row:
+    is_inside = given.holds(row.number, row.apart, row.names)
+    bound = given.describe(row.number, row.apart, row.names)
+    return replace(row, passed=None if is_inside else False, reason=given.reason, bound=bound)

@@ -103,6 +103,7 @@ _DERIVED = (
         recipe="shifted",
         options={"exposure": 3, "dx": 900.0, "dy": 0.0},
     ),
+    ExposureSet("tiny_pipeline", base=(TINY,), recipe="pipeline_input", needs_references=True),
     ExposureSet("acs_uvis", base=(TINY, "tiny_uvis")),
     ExposureSet("uvis_ir", base=("tiny_uvis", "tiny_ir")),
     ExposureSet("acs_wfpc2", base=(TINY, "tiny_wfpc2")),
@@ -117,6 +118,7 @@ _REAL = (
         references={"jref": "refs"},
     ),
     ExposureSet("ngc4151", real=("nicmos_ngc4151/*.fits*",)),
+    ExposureSet("omega_cen_counts", base=("omega_cen",), recipe="set_unit", options={"bunit": "COUNTS"}),
     ExposureSet("omega_cen", real=("wfpc2_omega_cen/*_c?m.fits*",), references={"uref": "refs"}),
 )
 

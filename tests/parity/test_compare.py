@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from tests.parity.bounds import rows_hit
 from tests.parity.compare import (
     deviation,
     exceeds,
@@ -124,8 +127,25 @@ def test_a_row_without_figures_is_not_relaxed() -> None:
 
 def test_only_named_rows_are_excused_and_only_when_they_fail() -> None:
     rows = [judged(number, "x", "0", "", (figure, 0)) for number, figure in ((15, 1), (16, 1), (17, 0))]
-    found = excuse(rows, {15: "D-1: why", 17: "D-1: why"})
+    rows = [replace(row, apart=(0.01, 0.1)) if row.number == 15 else row for row in rows]
+    found = excuse(rows, rows_hit("D-1: why", 15, 17))
     assert [(row.passed, row.reason) for row in found] == [(None, "D-1: why"), (False, ""), (True, "")]
+
+
+@pytest.mark.parametrize("apart", [(0.06, 0.1), (0.01, 0.6), (np.inf, np.inf), ()])
+def test_an_excused_row_outside_its_bound_fails(apart: tuple[float, ...]) -> None:
+    row = replace(judged(15, "x", "0", "", (1, 0)), apart=apart)
+    (found,) = excuse([row], rows_hit("D-1: why", 15))
+    assert found.passed is False
+    assert found.bound
+
+
+def test_a_case_may_state_a_bound_of_its_own_and_name_keywords() -> None:
+    row = replace(judged(15, "x", "0", "", (1, 0)), apart=(0.9, 3.0))
+    assert excuse([row], rows_hit("D-1: why", 15, limits=(1.0, 4.0)))[0].passed is None
+    keywords = judged(23, "x", "equal", "", (2, 0), names=("sci MDRIZSKY", "HDRTAB CRPIX1"))
+    assert excuse([keywords], rows_hit("D-1: why", 23))[0].passed is False
+    assert excuse([keywords], rows_hit("D-1: why", 23, names=("MDRIZSKY", "CRPIX?")))[0].passed is None
 
 
 @pytest.mark.parametrize(

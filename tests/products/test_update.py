@@ -67,6 +67,30 @@ def test_cleaned_copies_differ_only_where_pixels_are_bad(result: pipeline.Result
             assert 0 < hits.sum() < 0.2 * hits.size
 
 
+def test_flags_of_cleaned_copies_are_those_of_the_last_chip_in_drizzlepac(
+    result: pipeline.Result, tmp_path: Path
+) -> None:
+    """As drizCR writes them: (DQ,1) tells what was replaced on the last chip, (DQ,2) stays as it was."""
+    inputs = sorted(result.job_folder.parent.parent.glob("*_flc.fits"))
+    made = pipeline.drizzle(
+        [str(path) for path in inputs],
+        str(tmp_path / "m"),
+        options=RunOptions.resolve(scheduler="serial", memory=2 << 30),
+        runfile="",
+        driz_cr_corr=True,
+        clean=False,
+        peer_compat=True,
+    )
+    for path in inputs:
+        root = path.name.split("_")[0]
+        with fits.open(tmp_path / f"{root}_crclean.fits") as after, fits.open(path) as before:
+            hits = fits.getdata(tmp_path / f"{root}_sci2_crmask.fits") == 0
+            bad = hits | (before["DQ", 2].data != 0)
+            np.testing.assert_array_equal(after["DQ", 1].data, np.where(bad, 4096, 0))
+            np.testing.assert_array_equal(after["DQ", 2].data, before["DQ", 2].data)
+    assert made.products
+
+
 def test_updated_copies_carry_the_cosmic_rays_and_the_sky(result: pipeline.Result) -> None:
     updated = [path for path in result.products if path.parent.name == "m_inputs"]
     assert len(updated) == 3

@@ -92,11 +92,11 @@ def measure_costs(folder: Path, n_each: int = 6) -> Costs:
     per_pixel = {}
     for phase in PHASES:
         names = sorted(job.ledger.read_phase(phase))
-        run_task(str(folder), plan.digest, phase, names[0], LIMITS)
+        run_task(str(folder), plan.identity, phase, names[0], LIMITS)
         seconds = pixels = 0.0
         for name in random.Random(1).sample(names, min(n_each, len(names))):
             start = time.process_time()
-            run_task(str(folder), plan.digest, phase, name, LIMITS)
+            run_task(str(folder), plan.identity, phase, name, LIMITS)
             seconds += time.process_time() - start
             pixels += work.pixels((phase, name))
         per_pixel[phase] = seconds / pixels

@@ -11,7 +11,8 @@ import numpy as np
 from astropy.io import fits
 
 from mosaic.geometry.grid import OutputGrid
-from mosaic.headers.product import ChipFacts, HeaderSource, ProductFacts
+from mosaic.headers.product import ChipFacts, ProductFacts
+from mosaic.headers.sources import HeaderSource
 from mosaic.products.naming import ProductNames
 from mosaic.types import ShapeYX
 

@@ -20,7 +20,8 @@ from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.settings import CombineType, Settings
 from workers.memory import MEMORY_CONFIG, MINIMUM_PROCESS_BYTES, plan_layout
-from workers.plugin import CACHE_VARIABLE, MosaicWorker, kernel_cache_folder
+from workers.plugin import MosaicWorker
+from workers.prepare import CACHE_VARIABLE, kernel_cache_folder
 from workers.threads import THREAD_ENVIRONMENT, limit_threads
 
 ROOT = Path(__file__).resolve().parent.parent.parent

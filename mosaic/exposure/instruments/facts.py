@@ -152,7 +152,9 @@ class InstrumentFacts:
     low_flat_keyword: str = ""
     """Keyword of a second flat field, coarsely sampled, that the first is multiplied by; empty: none."""
     full_shape_yx: ShapeYX | None = None
-    """Rows and columns of the whole detector, where the coarse flat field has to be stretched to it."""
+    """Rows and columns of the whole detector, where flat fields may be coarser or finer than it."""
+    binning_yx: tuple[int, int] = (1, 1)
+    """Detector pixels per image pixel along y and x, where the flat field is that of single pixels."""
 
 
 def resolve_overrides(settings: InstrumentSettings) -> Overrides:

@@ -1,13 +1,14 @@
 """Space Telescope Imaging Spectrograph in imaging mode: CCD, NUV-MAMA and FUV-MAMA, in counts.
 
-Covers gain, noise and dark. The time of an exposure is in its SCI header, for a file may hold several
-(`mosaic.exposure.imsets`). One count of a MAMA is one photon; a count of the CCD is ATODGAIN electrons.
+Covers gain, noise, dark and binning. The time of an exposure is in its SCI header, for a file may hold
+several (`mosaic.exposure.imsets`). One count of a MAMA is one photon; of the CCD it is ATODGAIN electrons.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from mosaic.errors import MetadataError
 from mosaic.exposure.instruments.facts import (
     HeaderPair,
     InstrumentFacts,
@@ -51,7 +52,8 @@ def _facts(
 ) -> InstrumentFacts:
     unit, notes = resolve_unit(headers, _UNITS)
     exptime = headers.number("EXPTIME") or 0.0
-    dark = DARK_E_S[headers.detector] * exptime
+    binning = (_binning(headers, 2), _binning(headers, 1))
+    dark = DARK_E_S[headers.detector] * exptime * binning[0] * binning[1]
     return InstrumentFacts(
         native_unit=unit,
         is_rate=unit.endswith("/S"),
@@ -65,4 +67,22 @@ def _facts(
         low_flat_keyword="LFLTFILE",
         full_shape_yx=FULL_SHAPE,
         notes=notes,
+        binning_yx=binning,
     )
+
+
+def _binning(headers: HeaderPair, axis: int) -> int:
+    """Detector pixels read out as one along an axis (BINAXIS1, BINAXIS2); 1 when the header does not say.
+
+    Raises
+    ------
+    MetadataError
+        When it is not a whole number of pixels.
+    """
+    value = headers.number(f"BINAXIS{axis}")
+    if value is None:
+        return 1
+    if value < 1 or value != int(value) or FULL_SHAPE[2 - axis] % int(value):
+        problem = f"BINAXIS{axis} is {value:g}, which does not divide {FULL_SHAPE[2 - axis]} pixels"
+        raise MetadataError(headers.exposure, problem, "correct it or remove it from the list", headers.chip)
+    return int(value)

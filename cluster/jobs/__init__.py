@@ -1,0 +1,1 @@
+"""The job service: submit, watch, cancel, survive."""

@@ -1,0 +1,405 @@
+"""Source lists of the inputs: found on their chips or taken from catalogues, with sky positions.
+
+Covers reading chips one at a time within a memory bound, data quality, exclusions, user catalogues, and
+leaving out what stays on the detector. Does not cover the search itself (`finding`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from mosaic.alignment.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
+from mosaic.alignment.exclusions import read_exclusions, region_mask
+from mosaic.alignment.finding import Sources, background_sigma, find_sources, is_pixel_sharp
+from mosaic.alignment.settings import AlignSettings, FindSettings
+from mosaic.errors import (
+    BudgetError,
+    CatalogError,
+    ExposureError,
+    MissingFileError,
+    ParameterError,
+    StructureError,
+    TruncatedFileError,
+)
+from mosaic.exposure.dq import good_mask, parse_bits
+from mosaic.exposure.model import Chip, Exposure
+from mosaic.exposure.reader import read_dq, read_science
+from mosaic.exposure.storage import open_fits
+from mosaic.geometry.wcs import ChipWcs, header_number
+from mosaic.types import BoolArray, DoubleArray, FloatArray, Window
+
+_BYTES_PER_PIXEL = 40
+"""Pixels, flags, smoothed pixels, labels and masks of one chip while sources are found on it."""
+_SMALLEST_DITHER_PX = 2.5
+_FIXED_PX = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class ChipSources:
+    """Sources of one chip."""
+
+    extver: int
+    """EXTVER of the SCI extension; 0 for an image in the primary HDU."""
+    hdu_index: int
+    """Its index in the file."""
+    wcs: ChipWcs
+    """Its WCS as it is in the file."""
+    sigma: float
+    """Noise of the background, native units; NaN when sources come from a catalogue."""
+    sources: Sources
+    """Sources."""
+    n_fixed: int = 0
+    """Sources left out because they stay on their detector pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSources:
+    """Sources of one file."""
+
+    path: str
+    """The file."""
+    detector: str
+    """Instrument and detector."""
+    epoch_mjd: float | None
+    """Middle of the exposure."""
+    chips: tuple[ChipSources, ...]
+    """Chips in the order of the file."""
+    notes: tuple[str, ...] = ()
+    """What was ignored."""
+    filename: str = ""
+    """Base name it would have as a file of its own; empty: that of `path`."""
+
+    @property
+    def name(self) -> str:
+        """Base name of the file."""
+        return self.filename or Path(self.path).name
+
+    @property
+    def root(self) -> str:
+        """Base name without the ending."""
+        return self.name.removesuffix(".gz").removesuffix(".fits")
+
+    def __len__(self) -> int:
+        return sum(len(chip.sources) for chip in self.chips)
+
+    def column(self, name: str) -> DoubleArray:
+        """Values of all chips of a column of `Sources`."""
+        return np.concatenate([getattr(chip.sources, name) for chip in self.chips])
+
+    @property
+    def extver(self) -> np.ndarray:
+        """Extension of every source."""
+        return np.repeat([chip.extver for chip in self.chips], [len(chip.sources) for chip in self.chips])
+
+    def sky(self) -> tuple[DoubleArray, DoubleArray]:
+        """Right ascension and declination of every source, degrees."""
+        parts = [chip.wcs.pixel_to_sky(chip.sources.x, chip.sources.y) for chip in self.chips]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+@dataclass(frozen=True, slots=True)
+class _ChipPlace:
+    """A chip to be searched."""
+
+    path: str
+    extver: int
+    hdu_index: int
+    wcs: ChipWcs
+    exclusion: Path | None
+    chip: Chip | None = None
+    """Where its pixels lie, when that is known; else the file is opened."""
+
+
+_Found: TypeAlias = tuple[ChipSources, list[str]] | ExposureError
+
+
+def read_images(
+    paths: Sequence[str],
+    settings: AlignSettings,
+    catalogs: Mapping[str, tuple[Path, ...]],
+    *,
+    cores: int,
+    memory_bytes: int,
+    rejected: list[ExposureError] | None = None,
+) -> list[ImageSources]:
+    """Find the sources of all inputs, chips in parallel.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Inputs.
+    settings : AlignSettings
+        Parameters.
+    catalogs : mapping of str to tuple of Path
+        Catalogues of the chips given beside the inputs; they win over ``catfile``.
+    cores : int
+        Chips worked on at a time.
+    memory_bytes : int
+        What all of them together may use.
+    rejected : list of ExposureError, optional
+        Takes the errors of files that cannot be used, which are left out then; None: the first is raised.
+
+    Raises
+    ------
+    MissingFileError, TruncatedFileError, StructureError, WcsError, CatalogError
+        As their names say.
+    BudgetError
+        When one chip does not fit the memory.
+    """
+    excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
+    opened = []
+    for path in paths:
+        try:
+            opened.append(_open(path, () if path in catalogs else excluded.get(Path(path).name, ())))
+        except ExposureError as error:
+            if rejected is None:
+                raise
+            rejected.append(error)
+    return _collect(opened, settings, catalogs, cores=cores, memory_bytes=memory_bytes, rejected=rejected)
+
+
+def read_exposures(
+    exposures: Sequence[Exposure], settings: AlignSettings, *, cores: int, memory_bytes: int
+) -> list[ImageSources]:
+    """Find the sources of exposures that the catalogue described, with the WCS that it chose.
+
+    Parameters and errors are those of `read_images`.
+    """
+    excluded = read_exclusions(Path(settings.exclusions)) if settings.exclusions else {}
+    opened = []
+    for exposure in exposures:
+        masks = [*excluded.get(exposure.filename, ()), *(None for _ in exposure.chips)]
+        places = [
+            _ChipPlace(exposure.path, chip.extver, chip.hdu_index, chip.wcs, mask, chip)
+            for chip, mask in zip(exposure.chips, masks, strict=False)
+        ]
+        detector = f"{exposure.instrument} {exposure.detector}".strip()
+        epoch = 0.5 * (exposure.expstart_mjd + exposure.expend_mjd)
+        opened.append((ImageSources(exposure.path, detector, epoch, (), (), exposure.filename), places))
+    return _collect(opened, settings, {}, cores=cores, memory_bytes=memory_bytes)
+
+
+def _collect(
+    opened: Sequence[tuple[ImageSources, list[_ChipPlace]]],
+    settings: AlignSettings,
+    catalogs: Mapping[str, tuple[Path, ...]],
+    *,
+    cores: int,
+    memory_bytes: int,
+    rejected: list[ExposureError] | None = None,
+) -> list[ImageSources]:
+    """Sources of images from their catalogues, or found on their chips."""
+    if settings.catfile:
+        listed = read_catalog_list(Path(settings.catfile), [image.name for image, _ in opened])
+        catalogs = {image.path: listed[image.name] for image, _ in opened} | dict(catalogs)
+    unlisted = [places for image, places in opened if image.path not in catalogs]
+    searched = list(chain.from_iterable(unlisted))
+    found = _search(searched, settings, cores=cores, memory_bytes=memory_bytes)
+    images = []
+    for image, places in opened:
+        if image.path in catalogs:
+            pairs = _paired(places, catalogs[image.path])
+            chips = tuple(_listed(place, file, settings) for place, file in pairs)
+            images.append(replace(image, chips=chips))
+        else:
+            results = [found[image.path, place.hdu_index] for place in places]
+            errors = [result for result in results if isinstance(result, ExposureError)]
+            if errors and rejected is None:
+                raise errors[0]
+            if errors and rejected is not None:
+                rejected.append(errors[0])
+                continue
+            parts = [result for result in results if not isinstance(result, ExposureError)]
+            notes = tuple(note for _, ignored in parts for note in ignored)
+            images.append(replace(image, chips=tuple(chip for chip, _ in parts), notes=notes))
+    return leave_out_fixed(images, settings) if settings.reject_fixed else images
+
+
+def read_chip_wcs(path: str) -> list[ChipWcs]:
+    """Read the WCS of every chip of a file; errors as for `read_images`."""
+    return [place.wcs for place in _open(path, ())[1]]
+
+
+def read_reference_image(path: str, find: FindSettings, *, cores: int, memory_bytes: int) -> ImageSources:
+    """Find the sources of a reference image; parameters and errors as for `read_images`."""
+    image, places = _open(path, ())
+    chips = []
+    for result in _search(places, find, cores=cores, memory_bytes=memory_bytes).values():
+        if isinstance(result, ExposureError):
+            raise result
+        chips.append(result[0])
+    return replace(image, chips=tuple(chips))
+
+
+def _search(
+    places: Sequence[_ChipPlace], find: FindSettings, *, cores: int, memory_bytes: int
+) -> dict[tuple[str, int], _Found]:
+    """Sources of chips by file and HDU, or why a chip cannot be read."""
+    if not places:
+        return {}
+    largest = max(math.prod(place.wcs.shape_yx) for place in places) * _BYTES_PER_PIXEL
+    if largest > memory_bytes:
+        raise BudgetError(
+            f"finding sources on a chip takes {largest} bytes, {memory_bytes} were granted; give more memory"
+        )
+    with ThreadPoolExecutor(max(1, min(cores, memory_bytes // largest))) as pool:
+        results = list(pool.map(lambda place: _find(place, find), places))
+    return {(p.path, p.hdu_index): result for p, result in zip(places, results, strict=True)}
+
+
+def _open(path: str, exclusions: Sequence[Path | None]) -> tuple[ImageSources, list[_ChipPlace]]:
+    """Headers of a file: what it is, and its chips."""
+    try:
+        with open_fits(path) as hdul:
+            primary = hdul[0].header
+            indices = [i for i, hdu in enumerate(hdul) if hdu.name == "SCI"]
+            if not indices and primary.get("NAXIS") == 2:
+                indices = [0]
+            places = []
+            for number, index in enumerate(indices):
+                extver = int(hdul[index].header.get("EXTVER", 1)) if index else 0
+                wcs = ChipWcs.from_hdulist(hdul, index, exposure=path, chip=f"sci,{extver}")
+                mask = exclusions[number] if number < len(exclusions) else None
+                places.append(_ChipPlace(path, extver, index, wcs, mask))
+    except OSError as error:
+        cause = " ".join(str(error).split())
+        raise MissingFileError(
+            path, f"cannot be read: {cause}", "correct the name or leave it out"
+        ) from error
+    if not places:
+        raise StructureError(path, "has no SCI extension", "give calibrated exposures or drizzled images")
+    start, end = header_number(primary, "EXPSTART"), header_number(primary, "EXPEND")
+    epoch = None if start is None else 0.5 * (start + (start if end is None else end))
+    detector = f"{primary.get('INSTRUME', '')} {primary.get('DETECTOR', '')}".strip()
+    return ImageSources(path, detector, epoch, ()), places
+
+
+def _paired(places: Sequence[_ChipPlace], files: Sequence[Path]) -> list[tuple[_ChipPlace, Path]]:
+    """Chips with their catalogues; chips beyond the list have none."""
+    if len(files) > len(places) or not files:
+        raise CatalogError(
+            f"{places[0].path} has {len(places)} chips but {len(files)} catalogues; give one per chip"
+        )
+    return list(zip(places, files, strict=False))
+
+
+def _listed(place: _ChipPlace, file: Path, settings: AlignSettings) -> ChipSources:
+    """Sources of a chip from a catalogue."""
+    catalog = read_columns(file, (settings.xcol, settings.ycol, settings.fluxcol))
+    limits = FluxLimits(settings.minflux, settings.maxflux, settings.fluxunits, settings.nbright)
+    rows = select_rows(catalog, limits, str(file))
+    x, y = catalog.first[rows] - 1.0, catalog.second[rows] - 1.0
+    if settings.xyunits == "degrees":
+        raise CatalogError(f"{file}: catalogues of inputs in degrees are of no use here; give pixels")
+    return ChipSources(
+        place.extver, place.hdu_index, place.wcs, math.nan, Sources.from_positions(x, y, catalog.flux[rows])
+    )
+
+
+def _find(place: _ChipPlace, find: FindSettings) -> _Found:
+    """Read a chip and find its sources; an error of its file is the result."""
+    try:
+        return _find_on_chip(place, find)
+    except ExposureError as error:
+        return error
+    except ParameterError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())
+        remedy = "fetch the file again or leave it out"
+        return TruncatedFileError(
+            place.path, f"its pixels cannot be read: {cause}", remedy, f"sci,{place.extver}"
+        )
+
+
+def _find_on_chip(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]]:
+    bits = parse_bits(find.dqbits, "dqbits")
+    ignored: list[str] = []
+    image, is_good = _read_file(place, bits) if place.chip is None else _read_chip(place.chip, bits)
+    sigma = background_sigma(image, is_good, find)
+    if place.exclusion is not None:
+        allowed, ignored = region_mask(place.exclusion, place.wcs.shape_yx, place.wcs)
+        is_good = allowed if is_good is None else is_good & allowed
+        ignored = [f"{place.exclusion}: ignored {line!r}" for line in ignored]
+    sources = find_sources(image, is_good, sigma, find)
+    sources = sources.take(np.argsort(-sources.flux, kind="stable"))
+    return ChipSources(place.extver, place.hdu_index, place.wcs, sigma, sources), ignored
+
+
+def _read_file(place: _ChipPlace, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
+    """Pixels of a chip, and where its flags are good; None when they are not used."""
+    with open_fits(place.path) as hdul:
+        data = hdul[place.hdu_index].data
+        if data is None:
+            raise StructureError(place.path, "has no pixels", "leave it out", f"sci,{place.extver}")
+        image = np.array(data, dtype=np.float32)
+        is_good: BoolArray | None = None
+        if bits is not None and ("DQ", place.extver) in hdul and hdul["DQ", place.extver].data is not None:
+            is_good = good_mask(hdul["DQ", place.extver].data.astype(np.int64).astype(np.uint16), bits)
+    return image, is_good
+
+
+def _read_chip(chip: Chip, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
+    """Likewise, of a chip that the catalogue described."""
+    whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
+    is_good = None if bits is None or chip.dq is None else good_mask(read_dq(chip, whole), bits)
+    return read_science(chip, whole), is_good
+
+
+def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[ImageSources]:
+    """Leave out sources that stay on their detector pixel while the telescope moved: hot pixels.
+
+    Left in they can outnumber the stars, and an alignment to them undoes the dither. A source is one of them
+    when it is as sharp as a single pixel and another chip of the same detector, dithered by more than 2.5
+    pixels as the WCS says, has one within 0.75 pixels of the same place. Place alone would not do: pointing
+    errors can cancel a small dither.
+    """
+    chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
+    fixed = {
+        place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips
+    }
+    for position, (i, k) in enumerate(chips):
+        for j, m in chips[position + 1 :]:
+            one, two = images[i].chips[k], images[j].chips[m]
+            is_same = images[i].detector == images[j].detector and one.wcs.shape_yx == two.wcs.shape_yx
+            if i == j or one.extver != two.extver or not is_same:
+                continue
+            rows = _coincident(one, two, find)
+            fixed[i, k][rows[0]] = True
+            fixed[j, m][rows[1]] = True
+    return [
+        replace(
+            image,
+            chips=tuple(
+                replace(chip, sources=chip.sources.take(~fixed[i, k]), n_fixed=int(fixed[i, k].sum()))
+                for k, chip in enumerate(image.chips)
+            ),
+        )
+        for i, image in enumerate(images)
+    ]
+
+
+def _coincident(one: ChipSources, two: ChipSources, find: FindSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both that are sharp and share a detector position although the sky there differs."""
+    nothing = np.empty(0, dtype=np.intp)
+    a, b = one.sources, two.sources
+    if len(a) == 0 or len(b) == 0:
+        return nothing, nothing
+    distance, nearest = KDTree(np.stack([b.x, b.y], axis=1)).query(np.stack([a.x, a.y], axis=1))
+    is_sharp = is_pixel_sharp(a, find) & is_pixel_sharp(b, find)[nearest]
+    rows = np.flatnonzero((distance <= _FIXED_PX) & is_sharp)
+    ra1, dec1 = one.wcs.pixel_to_sky(a.x[rows], a.y[rows])
+    ra2, dec2 = two.wcs.pixel_to_sky(a.x[rows], a.y[rows])
+    east = (np.mod(ra1 - ra2 + 180.0, 360.0) - 180.0) * np.cos(np.deg2rad(dec1))
+    moved_px = np.hypot(east, dec1 - dec2) * 3600.0 / one.wcs.natural_scale_arcsec
+    rows = rows[moved_px > _SMALLEST_DITHER_PX]
+    return rows, nearest[rows]

@@ -1,0 +1,219 @@
+"""Alignment as the first step of a run: its solution lives in the job folder, the inputs stay as they are.
+
+Covers exposures that the catalogue described: finding their corrections (or those that an earlier run with
+the same inputs and parameters left in the job folder), giving them to the chips, and headerlets. Every
+correction is a function of exposures and parameters alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from mosaic.alignment.headerlets import headerlet_path, make_headerlet
+from mosaic.alignment.images import read_exposures
+from mosaic.alignment.measure import measure
+from mosaic.alignment.products import SOLUTION_NAME, AlignProducts, describe, write_products
+from mosaic.alignment.result import describe_solution
+from mosaic.alignment.settings import AlignParameters, AlignSettings
+from mosaic.errors import AlignmentError, ParameterError
+from mosaic.exposure.model import Exposure
+from mosaic.exposure.storage import open_fits, size_and_tag
+from mosaic.options import RunOptions
+from mosaic.products.partial import write_whole
+from mosaic.solutions.corrections import FitFacts
+
+_REMEDY: Final = "correct the alignment parameters, drizzle without it, or set the exposure aside"
+
+
+@dataclass(frozen=True, slots=True)
+class JobAlignment:
+    """What the alignment of a run found."""
+
+    exposures: tuple[Exposure, ...]
+    """Exposures with their corrected WCS; those that were not aligned are left out."""
+    failed: tuple[AlignmentError, ...]
+    """Why the others were not aligned."""
+    lines: tuple[str, ...]
+    """What was found, one line an exposure."""
+    facts: Mapping[str, FitFacts]
+    """What is known of the fit, by root name."""
+
+
+def align_exposures(
+    exposures: Sequence[Exposure],
+    parameters: AlignParameters,
+    options: RunOptions,
+    folder: Path,
+    *,
+    reuse: bool = True,
+) -> JobAlignment:
+    """Align the exposures of a run.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        As the catalogue described them; nothing is written into their files.
+    parameters : AlignParameters
+        Parameters.
+    options : RunOptions
+        Cores and memory.
+    folder : Path
+        Where solution, catalogues and plots go.
+    reuse : bool
+        Take the solution that is there, if it is that of the same exposures and parameters.
+
+    Raises
+    ------
+    ParameterError
+        When an exposure follows a moving target.
+    MosaicError
+        When an exposure cannot be read, or the reference cannot be used.
+    """
+    settings = parameters.align
+    moving = [exposure.rootname for exposure in exposures if exposure.is_moving_target]
+    if moving:
+        raise ParameterError(
+            f"{moving[0]} follows a moving target: its stars are no reference; drizzle it without alignment"
+        )
+    if len(exposures) < 2 and not (settings.refcat or settings.refimage):
+        text = "one exposure and no reference: nothing to align"
+        return JobAlignment(tuple(exposures), (), (text,), {})
+    identity = _identity(exposures, parameters)
+    found = _read_solution(folder, identity) if reuse else None
+    if found is None:
+        found = _measure(exposures, parameters, options, folder, identity)
+    aligned: list[Exposure] = []
+    failed: list[AlignmentError] = []
+    facts: dict[str, FitFacts] = {}
+    for exposure in exposures:
+        about = found["images"][exposure.rootname]
+        if "chips" not in about:
+            problem = f"not aligned: {about['status']}: {about['reason']}"
+            failed.append(AlignmentError(exposure.rootname, problem, _REMEDY))
+            continue
+        aligned.append(_corrected(exposure, about["chips"], settings))
+        facts[exposure.rootname] = _facts(about)
+    return JobAlignment(tuple(aligned), tuple(failed), tuple(found["lines"]), facts)
+
+
+def _measure(
+    exposures: Sequence[Exposure],
+    parameters: AlignParameters,
+    options: RunOptions,
+    folder: Path,
+    identity: str,
+) -> dict[str, Any]:
+    """Find the solution and keep it, with everything that was asked for."""
+    settings = parameters.align
+    images = read_exposures(exposures, settings, cores=options.cores, memory_bytes=options.memory)
+    result = measure(images, parameters, options)
+    products = AlignProducts.of(result)
+    write_products(products, settings, folder)
+    told = describe(products)
+    names = {exposure.filename: exposure.rootname for exposure in exposures}
+    lines = [describe_solution(*pair) for pair in zip(result.images, result.solutions, strict=True)]
+    found = told | {
+        "identity": identity,
+        "message": result.message,
+        "lines": [*lines, *([result.message] if result.message else [])],
+        "images": {names[about["file"]]: about for about in told["images"]},
+    }
+    text = json.dumps(found, indent=1) + "\n"
+    write_whole(folder / SOLUTION_NAME, text.encode())
+    return found
+
+
+def _identity(exposures: Sequence[Exposure], parameters: AlignParameters) -> str:
+    """Digest of everything that the solution depends on."""
+    settings = parameters.align
+    named = [settings.refcat, settings.refimage, settings.catfile, settings.exclusions]
+    parts = [
+        version("mosaic-hst"),
+        settings.model_dump_json(),
+        parameters.reference.model_dump_json(),
+        [
+            (e.rootname, e.fingerprint, [(c.extver, c.wcs.crval_deg, c.wcs.cd) for c in e.chips])
+            for e in exposures
+        ],
+        [(name, *size_and_tag(name)) for name in named if name and Path(name).exists()],
+    ]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _read_solution(folder: Path, identity: str) -> dict[str, Any] | None:
+    """Solution that an earlier run left; None when there is none of this identity."""
+    try:
+        found = json.loads((folder / SOLUTION_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_same = isinstance(found, dict) and found.get("identity") == identity
+    return found if is_same else None
+
+
+def _corrected(exposure: Exposure, terms: Mapping[str, Any], settings: AlignSettings) -> Exposure:
+    """Exposure with its new WCS; its fingerprint tells of it."""
+    chips = []
+    for chip in exposure.chips:
+        new = terms[str(chip.extver)]
+        (cd11, cd12), (cd21, cd22) = new["cd"]
+        ra, dec = new["crval_deg"]
+        wcs = replace(
+            chip.wcs, crval_deg=(ra, dec), cd=((cd11, cd12), (cd21, cd22)), wcsname=settings.wcsname
+        )
+        chips.append(replace(chip, wcs=wcs))
+    text = exposure.fingerprint + settings.wcsname + repr([(c.wcs.crval_deg, c.wcs.cd) for c in chips])
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    return replace(exposure, chips=tuple(chips), wcs_solution=settings.wcsname, fingerprint=fingerprint)
+
+
+def _facts(about: Mapping[str, Any]) -> FitFacts:
+    if about["status"] != "aligned":
+        return FitFacts()
+    east, north = about["rms_sky_deg"]
+    return FitFacts(rms_ra_deg=east, rms_dec_deg=north, nmatch=about["n_used"])
+
+
+def write_job_headerlets(
+    alignment: JobAlignment, settings: AlignSettings, folder: Path
+) -> tuple[list[Path], list[str]]:
+    """Write a headerlet of every aligned exposure, if they were asked for.
+
+    Parameters
+    ----------
+    alignment : JobAlignment
+        The solution.
+    settings : AlignSettings
+        Whether, and under which names; existing files are replaced.
+    folder : Path
+        Where.
+
+    Returns
+    -------
+    list of Path, list of str
+        The files, and why there is none of an exposure.
+    """
+    written: list[Path] = []
+    notes: list[str] = []
+    for exposure in alignment.exposures if settings.headerlet else ():
+        if not exposure.wcs_solution:
+            continue
+        path = exposure.chips[0].sci.path
+        with open_fits(path) as hdul:
+            n_science = sum(hdu.name == "SCI" for hdu in hdul)
+        if n_science > len(exposure.chips):
+            notes.append(
+                f"{exposure.rootname}: no headerlet, the run uses {len(exposure.chips)} of the {n_science} "
+                "SCI extensions of its file"
+            )
+            continue
+        terms = {chip.hdu_index: (chip.wcs.crval_deg, chip.wcs.cd) for chip in exposure.chips}
+        made = make_headerlet(path, terms, alignment.facts[exposure.rootname], settings)
+        target = headerlet_path(folder, exposure.rootname, settings)
+        written.append(write_whole(target, made.tobytes()))
+    return written, notes

@@ -1,0 +1,188 @@
+"""Alignment within a run: a sharp mosaic from badly pointed exposures, whose files nobody touches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from typer.testing import CliRunner
+
+import mosaic
+from mosaic import pipeline
+from mosaic.cli import app
+from mosaic.compat import headerlet
+from mosaic.errors import AlignmentError, ParameterError, PlanMismatchError
+from mosaic.options import RunOptions
+from mosaic.simulate import SimulatedSet
+from tests.alignment.conftest import pointing_errors
+
+ALIGN = {"threshold": 15.0, "searchrad": 1.5, "minobj": 10, "see2dplot": False, "residplot": "No plot"}
+
+
+def _drizzle(inputs: list[str], root: Path, align: object, **choices: object) -> pipeline.Result:
+    options = {"scheduler": "serial", "memory": 2 << 30, "tile": 256} | choices
+    return mosaic.drizzle(
+        inputs, str(root), options=RunOptions.resolve(**options), align=align, runfile="", build=True
+    )
+
+
+@pytest.fixture(scope="module")
+def aligned(pointed: SimulatedSet, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Result:
+    folder = tmp_path_factory.mktemp("aligned")
+    return _drizzle([str(p) for p in pointed.paths], folder / "m", ALIGN | {"headerlet": True})
+
+
+def _science(result: pipeline.Result) -> np.ndarray:
+    return np.nan_to_num(fits.getdata(result.products[0], "SCI")).astype(np.float64)
+
+
+def test_stars_of_an_aligned_mosaic_are_those_of_exposures_pointed_well(
+    pointed: SimulatedSet, aligned: pipeline.Result, tmp_path: Path
+) -> None:
+    plain = _drizzle([str(p) for p in pointed.paths], tmp_path / "plain", None)
+    # Misplaced stars smear and their cores are taken for cosmic rays: the sum of squares tells.
+    sharp, blurred = _science(aligned), _science(plain)
+    assert (sharp**2).sum() > 1.5 * (blurred**2).sum()
+
+
+def test_it_is_the_same_as_aligning_files_and_drizzling_them(
+    aligned: pipeline.Result, copies: list[str], tmp_path: Path
+) -> None:
+    mosaic.align(copies, **ALIGN, updatehdr=True)
+    apart = _drizzle(copies, tmp_path / "m", None)
+    # Headers hold CRVAL and CD to the last digit or the one before: 1e-10 pixels.
+    np.testing.assert_allclose(_science(apart), _science(aligned), rtol=0, atol=1e-5)
+
+
+def test_inputs_stay_and_the_solution_lives_in_the_job(
+    pointed: SimulatedSet, aligned: pipeline.Result
+) -> None:
+    # The simulator wrote a WCS by one name; the run used another, and only its products tell.
+    for path in pointed.paths:
+        assert fits.getval(path, "WCSNAME", "SCI", 1) != "TWEAK"
+    told = json.loads((aligned.job_folder / "align" / "align_solution.json").read_text())
+    assert {about["status"] for about in told["images"].values()} == {"reference", "aligned"}
+    assert len(aligned.alignment) == 3
+    assert aligned.timings[0][0] == "Alignment"
+    with fits.open(aligned.products[0]) as hdul:
+        assert hdul["SCI"].header["WCSNAME"] == "TWEAK"
+        table = hdul["HDRTAB"].data
+        about = told["images"][pointed.paths[1].name[:9]]
+        row = next(i for i in range(len(table)) if table["ROOTNAME"][i].startswith(pointed.paths[1].name[:9]))
+        chip = about["chips"][str(table["EXTVER"][row])]
+        assert [table["CRVAL1"][row], table["CRVAL2"][row]] == pytest.approx(chip["crval_deg"], rel=1e-13)
+        assert table["WCSNAME"][row] == "TWEAK"
+
+
+def test_headerlets_bring_the_inputs_to_the_same_solution(
+    pointed: SimulatedSet, aligned: pipeline.Result, tmp_path: Path
+) -> None:
+    originals = sorted(pointed.paths)
+    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in originals]
+    made = {path.name: path for path in aligned.products if path.name.endswith("_hlet.fits")}
+    assert sorted(made) == sorted(f"{path.name[:9]}_hlet.fits" for path in originals)
+    for copy in copies:
+        headerlet.apply_headerlet_as_primary(str(copy), str(made[f"{copy.name[:9]}_hlet.fits"]))
+    for shift, turn in pointing_errors(pointed, originals, copies):
+        # The limits of the same sources aligned by file.
+        assert shift < 0.025
+        assert abs(turn) < 0.009
+    assert fits.getheader(made[f"{copies[1].name[:9]}_hlet.fits"], 1)["NMATCH"] > 30
+
+
+def test_a_run_that_is_repeated_measures_nothing_and_makes_the_same_bits(
+    pointed: SimulatedSet, aligned: pipeline.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = [str(p) for p in pointed.paths]
+    shutil.copytree(aligned.job_folder, tmp_path / "m.mosaic")
+    again = _drizzle(inputs, tmp_path / "fresh", ALIGN, scheduler="threads", cores=2, tile=96)
+    assert np.array_equal(_science(again), _science(aligned))
+    monkeypatch.setattr(
+        "mosaic.alignment.injob.read_exposures", lambda *_, **__: pytest.fail("measured again")
+    )
+    repeated = _drizzle(inputs[::-1], tmp_path / "m", ALIGN | {"headerlet": True})
+    assert np.array_equal(_science(repeated), _science(aligned))
+
+
+def test_another_alignment_is_another_job(
+    pointed: SimulatedSet, aligned: pipeline.Result, tmp_path: Path
+) -> None:
+    shutil.copytree(aligned.job_folder, tmp_path / "m.mosaic")
+    inputs = [str(p) for p in pointed.paths]
+    for other in (None, ALIGN | {"fitgeometry": "shift"}):
+        with pytest.raises(PlanMismatchError, match="--restart"):
+            _drizzle(inputs, tmp_path / "m", other)
+
+
+@pytest.fixture
+def with_stranger(pointed: SimulatedSet, tmp_path: Path) -> list[str]:
+    """The same exposures, the last one of another sky."""
+    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in sorted(pointed.paths)]
+    with fits.open(copies[2], mode="update") as hdul:
+        for version in (1, 2):
+            hdul["SCI", version].data = hdul["SCI", version].data[::-1, ::-1].copy()
+    return [str(path) for path in copies]
+
+
+def test_an_exposure_that_cannot_be_aligned_stops_the_run_or_is_set_aside(
+    with_stranger: list[str], tmp_path: Path
+) -> None:
+    name = Path(with_stranger[2]).name[:9]
+    with pytest.raises(AlignmentError, match=rf"{name}: not aligned: .*; correct the alignment") as caught:
+        _drizzle(with_stranger, tmp_path / "m", ALIGN)
+    assert "\n" not in str(caught.value)
+    skipped = _drizzle(with_stranger, tmp_path / "m", ALIGN, on_error="skip")
+    assert [error.exposure for error in skipped.rejected] == [name]
+    never = _drizzle(with_stranger[:2], tmp_path / "never", ALIGN)
+    assert np.array_equal(_science(skipped), _science(never))
+
+
+def test_one_exposure_alone_has_nothing_to_align_to(pointed: SimulatedSet, tmp_path: Path) -> None:
+    result = _drizzle([str(pointed.paths[0])], tmp_path / "m", True)
+    assert result.alignment == ("one exposure and no reference: nothing to align",)
+    assert fits.getheader(result.products[0], "SCI")["WCSNAME"] != "TWEAK"
+
+
+@pytest.mark.parametrize(
+    ("align", "text"),
+    [
+        ({"updatehdr": True}, "leaves its inputs alone; set headerlet"),
+        ({"serchrad": 2}, "unknown parameter serchrad .did you mean searchrad"),
+    ],
+)
+def test_parameters_are_checked_before_any_work(
+    pointed: SimulatedSet, tmp_path: Path, align: dict[str, object], text: str
+) -> None:
+    with pytest.raises(ParameterError, match=text):
+        _drizzle([str(p) for p in pointed.paths], tmp_path / "m", align)
+    assert not (tmp_path / "m.mosaic").exists()
+
+
+def test_a_moving_target_is_not_aligned_to_its_stars(pointed: SimulatedSet, tmp_path: Path) -> None:
+    copies = [str(shutil.copy(path, tmp_path / path.name)) for path in sorted(pointed.paths)]
+    fits.setval(copies[1], "MTFLAG", value="T")
+    with pytest.raises(ParameterError, match="follows a moving target"):
+        _drizzle(copies, tmp_path / "m", ALIGN)
+
+
+def test_the_command_aligns_and_the_plan_tells_of_it(
+    pointed: SimulatedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = [str(p) for p in pointed.paths]
+    chosen = [word for name, value in ALIGN.items() for word in ("-a", f"{name}={value}")]
+    common = [*inputs, "-o", "m", "--memory", "2GiB", "--scheduler", "serial", *chosen]
+    planned = CliRunner().invoke(app, ["plan", *common])
+    assert planned.exit_code == 0, planned.output
+    assert "measured by the run" in planned.output
+    done = CliRunner().invoke(app, ["drizzle", *common, "-a", "headerlet=true"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "m.mosaic" / "align" / "align_solution.json").is_file()
+    assert len(list(tmp_path.glob("*_hlet.fits"))) == 3
+    assert "alignment: " in (tmp_path / "astrodrizzle.log").read_text()
+    wrong = CliRunner().invoke(app, ["drizzle", *common, "-a", "fitgeometry=square"])
+    assert wrong.exit_code == 2

@@ -1,0 +1,1 @@
+"""Cosmic-ray rejection against the simulated truth, beside DrizzlePac's on the same exposures."""

@@ -1,0 +1,1 @@
+"""Real schedulers, workers and object stores, and what happens when they fail."""

@@ -1,0 +1,77 @@
+"""`python -m tests.integration`: run the scenarios and write what was found, for `docs/reliability.md`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.integration import kills, report, trouble
+from tests.integration.stage import Stage, make_inputs, run_locally
+from tests.support.objectstore import running_store
+
+SCENARIOS = ("kills", "store", "disk", "memory", "scheduler", "clocks")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.integration", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS), metavar="|".join(SCENARIOS))
+    parser.add_argument("--folder", type=Path, default=Path("build/integration"))
+    parser.add_argument("--runs", type=int, default=3, help="runs with kills")
+    parser.add_argument("--kills", type=int, default=20, help="kills in each of them")
+    parser.add_argument("--page", type=Path, help="page whose figures are replaced by those found so far")
+    chosen = parser.parse_args()
+    unknown = set(chosen.scenarios) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"no scenario {', '.join(sorted(unknown))}")
+    folder = chosen.folder.absolute()
+    inputs = make_inputs(folder / "inputs")
+    expected = run_locally(inputs, folder / "local")
+    for name in chosen.scenarios:
+        start = time.monotonic()
+        facts = _run(name, folder, inputs, expected, runs=chosen.runs, n_kills=chosen.kills)
+        _write(folder / "figures.json", name, facts)
+        if chosen.page:
+            report.write(chosen.page, json.loads((folder / "figures.json").read_text()))
+        print(f"{name}: {time.monotonic() - start:.0f} s {json.dumps(facts)}", flush=True)
+
+
+def _run(
+    name: str, folder: Path, inputs: list[str], expected: dict[str, str], *, runs: int, n_kills: int
+) -> Any:
+    place = trouble.clear(folder / name)
+    if name == "kills":
+        found = []
+        n_tasks = kills.Ledger(folder / "local" / "m.mosaic" / "ledger").look()
+        for seed in range(1, runs + 1):
+            with Stage(place / f"run{seed}", inputs) as stage:
+                found.append(
+                    kills.run_with_kills(stage, expected, n_tasks=n_tasks, n_kills=n_kills, seed=seed)
+                )
+                print(found[-1], flush=True)
+        return found
+    if name == "store":
+        with running_store(seed=7) as store:
+            os.environ.update(store.environment())
+            return trouble.lossy_store(place, inputs, expected, store)
+    scenarios = {
+        "disk": trouble.full_disk,
+        "memory": trouble.over_memory,
+        "scheduler": trouble.no_scheduler,
+        "clocks": trouble.skewed_clocks,
+    }
+    return scenarios[name](place, inputs, expected)
+
+
+def _write(path: Path, name: str, facts: object) -> None:
+    """Add the figures of a scenario to those of earlier ones."""
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**figures, name: facts}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Reported errors of mosaics against the scatter of simulated blank sky."""
