@@ -101,8 +101,8 @@ def read_headers(survey: Survey) -> list[ExposureHeaders] | None:
         if not path.exists():
             return None
         with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-            headers = tuple(hdus[chip.hdu_index].header.copy() for chip in exposure.chips)
-            found.append(ExposureHeaders(exposure, hdus[0].header.copy(), headers))
+            headers = tuple(hdus[chip.hdu_index].header for chip in exposure.chips)
+            found.append(ExposureHeaders(exposure, hdus[0].header, headers))
     return found
 
 

@@ -10,10 +10,15 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from mosaic.graph.driver import Driver, SerialBackend, finished_tasks, plan_tasks
+from mosaic.graph.folder import lock_folder, open_folder
 from mosaic.graph.job import Job, forget_job_state
 from mosaic.graph.plan import Plan
+from mosaic.graph.progress import SilentObserver
+from mosaic.inputs import read_inputs
 from mosaic.options import RunOptions
-from mosaic.pipeline import drizzle
+from mosaic.parameters import load_settings
+from mosaic.pipeline import budget_of, make_plan
 from mosaic.quality.checks import Check
 from mosaic.quality.report import Report, make_report
 from mosaic.simulate import SimulatedSet, simulate
@@ -37,11 +42,19 @@ def expose_once(folder: Path, base: SimulatedSet, program: str, **choices: Any) 
 
 
 def run(folder: Path, files: Sequence[Path], **parameters: Any) -> Job:
-    """Drizzle without a report, and open the finished job."""
+    """Drizzle into a job folder, without the files of the product, and open the finished job."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = drizzle([str(f) for f in files], str(folder / "m"), options=SERIAL, report=False, **parameters)
+    settings = load_settings(None, (), **parameters)
+    read = read_inputs([str(path) for path in files], str(folder / "m"), settings, SERIAL)
+    _names, plan, _notes = make_plan(read, SERIAL)
+    store = folder / "m.mosaic"
+    with lock_folder(store):
+        job = open_folder(store, plan, restart=True)
+        tasks = plan_tasks(job)
+        driver = Driver(job, SerialBackend(), budget_of(plan, SERIAL).limits, SilentObserver())
+        driver.run(tasks, finished_tasks(job, tasks))
     forget_job_state()
-    return Job(made.job_folder, Plan.read(made.job_folder))
+    return Job(store, Plan.read(store))
 
 
 def report_of(job: Job) -> Report:
