@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
+from mosaic.exposure.scratch import closing_scratch
 from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
@@ -154,7 +155,8 @@ def drizzle(
     aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
-    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
+    # Remote pixels stay on disk until the report has seen them, too.
+    with closing_scratch(), _open_workers(options, partial(observer.message, "WARNING")) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
 

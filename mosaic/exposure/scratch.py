@@ -14,8 +14,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -137,3 +137,12 @@ def _sweep(root: Path) -> None:
 SCRATCH = Scratch()
 """The cache of this process."""
 atexit.register(SCRATCH.leave)
+
+
+@contextmanager
+def closing_scratch() -> Iterator[None]:
+    """Give up at the end what this process keeps."""
+    try:
+        yield
+    finally:
+        SCRATCH.leave()

@@ -312,11 +312,10 @@ def tile_tasks(tiles: Iterable[int]) -> list[str]:
 
 
 def forget_job_state() -> None:
-    """Drop everything this process keeps of jobs: handles, rows, masks, stacks."""
+    """Drop everything this process keeps of jobs in memory: handles, rows, masks, stacks."""
     forget_arrays()
     ROW_CACHE.resize(0)
     STACK_CACHE.clear()
-    SCRATCH.leave()
 
 
 @lru_cache(maxsize=16)
@@ -337,6 +336,8 @@ def open_job(folder: str, identity: str) -> Job:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
     if any(is_remote(chip.sci.path) for chip in plan.chips):
         SCRATCH.use(plan.identity)
+    else:
+        SCRATCH.leave()
     if plan.software:
         require_same_software(plan.software, f"the worker on {platform.node()}")
     return Job(place, plan)
