@@ -31,6 +31,7 @@ from mosaic.errors import (
     TruncatedFileError,
 )
 from mosaic.exposure.dq import good_mask, parse_bits
+from mosaic.exposure.inputs import root_name
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.exposure.reader import read_dq, read_science
 from mosaic.exposure.storage import open_fits
@@ -119,6 +120,8 @@ class _ChipPlace:
     exclusion: Path | None
     chip: Chip | None = None
     """Where its pixels lie, when that is known; else the file is opened."""
+    cleaned: str = ""
+    """Copy of the file without cosmic rays that is searched in its place."""
 
 
 _Found: TypeAlias = tuple[ChipSources, list[str]] | ExposureError
@@ -204,7 +207,7 @@ def _collect(
         listed = read_catalog_list(Path(settings.catfile), [image.name for image, _ in opened])
         catalogs = {image.path: listed[image.name] for image, _ in opened} | dict(catalogs)
     unlisted = [places for image, places in opened if image.path not in catalogs]
-    searched = list(chain.from_iterable(unlisted))
+    searched = [_cleaned(place, settings.cleaned) for place in chain.from_iterable(unlisted)]
     block = settings.correlation_block if settings.method == "correlation" else 0
     found = _search(searched, settings, block, cores=cores, memory_bytes=memory_bytes)
     images = []
@@ -326,10 +329,21 @@ def _find(place: _ChipPlace, find: FindSettings, block: int) -> _Found:
         )
 
 
+def _cleaned(place: _ChipPlace, folder: str) -> _ChipPlace:
+    """Chip whose pixels are those of a cleaned copy in a folder, if one was named."""
+    if not folder:
+        return place
+    name = place.chip.rootname if place.chip is not None else root_name(place.path)
+    return replace(place, cleaned=str(Path(folder) / f"{name}_crclean.fits"))
+
+
 def _find_on_chip(place: _ChipPlace, find: FindSettings, block: int) -> tuple[ChipSources, list[str]]:
     bits = parse_bits(find.dqbits, "dqbits")
     ignored: list[str] = []
-    image, is_good = _read_file(place, bits) if place.chip is None else _read_chip(place.chip, bits)
+    if place.chip is None or place.cleaned:
+        image, is_good = _read_file(place, bits)
+    else:
+        image, is_good = _read_chip(place.chip, bits)
     sigma = background_sigma(image, is_good, find)
     if place.exclusion is not None:
         allowed, ignored = region_mask(place.exclusion, place.wcs.shape_yx, place.wcs)
@@ -346,8 +360,11 @@ def _find_on_chip(place: _ChipPlace, find: FindSettings, block: int) -> tuple[Ch
 
 def _read_file(place: _ChipPlace, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
     """Pixels of a chip, and where its flags are good; None when they are not used."""
-    with open_fits(place.path) as hdul:
+    with open_fits(place.cleaned or place.path) as hdul:
         data = hdul[place.hdu_index].data
+        if data is not None and data.shape != place.wcs.shape_yx:
+            problem = f"{place.cleaned}: its pixels are {data.shape}, not {tuple(place.wcs.shape_yx)}"
+            raise StructureError(place.path, problem, "make the copy anew", f"sci,{place.extver}")
         if data is None:
             raise StructureError(place.path, "has no pixels", "leave it out", f"sci,{place.extver}")
         image = np.array(data, dtype=np.float32)

@@ -145,6 +145,10 @@ class AlignSettings(FindSettings):
     correlation_block: v.Side = Field(
         default=4, description="Side of the blocks of pixels whose medians are correlated."
     )
+    cleaned: v.Text = Field(
+        default="",
+        description="Folder of copies without cosmic rays (ROOT_crclean.fits) that are searched instead.",
+    )
     reject_fixed: bool = Field(
         default=True, description="Leave out what stays on its detector pixel while the telescope moves."
     )
