@@ -1,9 +1,6 @@
-"""Correlated noise of drizzled images: the closed form, and what blocks of sky show.
+"""Noise of the product as blocks of its sky show it, and as ERR reports it.
 
-Drizzling spreads each input pixel over several output pixels. The scatter of single output pixels is then
-smaller than what large apertures deserve by the ratio R of A. Fruchter and R. Hook (2002, PASP 114, 144):
-with ``r = pixfrac / scale`` (scale = output over input pixel), ``R = r / (1 - 1/(3r))`` for r >= 1 and
-``1 / (1 - r/3)`` for r <= 1.
+Covers gathering both tile by tile. Does not cover what drizzling should give (`mosaic.quality.correlation`).
 """
 
 from __future__ import annotations
@@ -17,39 +14,6 @@ from mosaic.types import BoolArray, FloatArray
 
 BLOCK = 8
 """Side of the blocks, output pixels."""
-
-
-def correlation_ratio(pixfrac: float, scale_ratio: float) -> float:
-    """Noise of a large area over that expected from single pixels, closed form.
-
-    Parameters
-    ----------
-    pixfrac : float
-        Side of a drop, input pixels.
-    scale_ratio : float
-        Output pixel over input pixel.
-    """
-    r = max(pixfrac, 1e-6) / scale_ratio
-    return r / (1.0 - 1.0 / (3.0 * r)) if r >= 1.0 else 1.0 / (1.0 - r / 3.0)
-
-
-def block_ratio(pixfrac: float, scale_ratio: float, block: int) -> float:
-    """The same for blocks of `block` pixels on a side instead of infinite ones, exact for square drops.
-
-    Inputs whose drops lie at random phases give the noise a covariance that is the product of two trapezoids'
-    autocorrelations, one along each axis; a block's variance is the sum over its pairs of pixels.
-    """
-    fine = 32
-    drop = np.ones(max(1, round(fine * pixfrac / scale_ratio)))
-    footprint = np.convolve(drop, np.ones(fine))
-    full = np.correlate(footprint, footprint, mode="full")
-    middle = full.size // 2
-    lags = np.arange(block)
-    places = middle + lags * fine
-    covariance = np.where(places < full.size, full[np.minimum(places, full.size - 1)], 0.0)
-    along = float((np.where(lags == 0, 1.0, 2.0) * (block - lags) * covariance).sum() / covariance[0])
-    # R compares standard deviations of two axes: the square root of a square.
-    return along / block
 
 
 @dataclass(slots=True)

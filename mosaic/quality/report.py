@@ -28,10 +28,10 @@ from mosaic.quality.alignment import SAMPLING as SAMPLING_BIAS
 from mosaic.quality.alignment import check_alignment
 from mosaic.quality.charts import Chart, make_charts
 from mosaic.quality.checks import VERDICTS, Check, Verdict, worst
+from mosaic.quality.correlation import correlation_ratio
 from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
-from mosaic.quality.noise import correlation_ratio
 from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.shiftfit import Fit
@@ -176,6 +176,7 @@ def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
     detectors = sorted({f"{exposure.instrument}/{exposure.detector}" for exposure in plan.exposures})
     drop = job.final.drop
     ratio = job.scale_ratio(job.final, 0)
+    noise_ratio = correlation_ratio(drop.pixfrac, ratio, drop.effective_kernel)
     n_tiles = len(plan.final.chips_of_tile)
     return [
         ("exposures", f"{len(plan.exposures)} ({', '.join(detectors)}; {', '.join(filters)})"),
@@ -184,7 +185,7 @@ def _facts(job: Job, survey: Survey) -> list[tuple[str, str]]:
         ("drops", f"{drop.kernel}, pixfrac {drop.pixfrac:g}, scale ratio {ratio:.3g}"),
         (
             "noise ratio R",
-            f"{correlation_ratio(drop.pixfrac, ratio):.3f} (errors of large apertures: times R)",
+            f"{noise_ratio:.3f} (errors of large apertures: times R)",
         ),
         ("looked at", f"{len(survey.tiles)} of {n_tiles} tiles, {len(survey.exposures)} exposures"),
         ("version", plan.version),
@@ -301,7 +302,8 @@ def find_job(name: str) -> Job:
         When there is none.
     """
     stem = _PRODUCT.sub("", name)
-    for folder in map(place_of, (name, f"{name}.mosaic", f"{stem}.mosaic")):
+    names = (f"{stem}.mosaic",) if stem != name else (name, f"{name}.mosaic")
+    for folder in map(place_of, names):
         if size_of(folder / PLAN_NAME) >= 0:
             break
     else:
@@ -313,6 +315,6 @@ def find_job(name: str) -> Job:
         "cosmic_rays": list(job.chip_index) if settings.driz_cr else [],
         "final": tile_tasks(job.plan.final.chips_of_tile) if settings.driz_combine else [],
     }
-    for phase, names in tasks.items():
-        job.ledger.require(phase, names)
+    for phase, members in tasks.items():
+        job.ledger.require(phase, members)
     return job

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mosaic.quality.checks import Check, CheckKind, Verdict, worst
+from mosaic.quality.correlation import block_ratio, correlation_ratio
 from mosaic.quality.mosaic_checks import ProductPass
-from mosaic.quality.noise import BLOCK, block_ratio, correlation_ratio
+from mosaic.quality.noise import BLOCK
 from mosaic.quality.stars import sky_level
 from mosaic.quality.survey import Survey
 
@@ -186,7 +187,7 @@ def _pattern(found: ProductPass) -> Check:
 def _correlated(survey: Survey, found: ProductPass) -> Check:
     drop = survey.job.final.drop
     scale = survey.job.scale_ratio(survey.job.final, survey.chips[0])
-    analytic = correlation_ratio(drop.pixfrac, scale)
+    analytic = correlation_ratio(drop.pixfrac, scale, drop.effective_kernel)
     measured = found.noise.ratio
     known = drop.effective_kernel in _BLOCK_FORMULA
     details = (

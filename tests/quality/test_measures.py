@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from mosaic.quality import noise, spectrum
+from mosaic.quality import spectrum
 from mosaic.quality.checks import CheckKind, grade, worst
 from mosaic.quality.offsets import Offsets
 from mosaic.quality.rejection import _chance_of as chance_of
@@ -95,29 +95,6 @@ def test_peaks_and_isolation_agree_with_brute_force() -> None:
     for k in range(x.size):
         near = (np.abs(x - x[k]) <= 4) & (np.abs(y - y[k]) <= 4)
         assert alone[k] == (near.sum() == 1)
-
-
-@pytest.mark.parametrize(("pixfrac", "scale"), [(1.0, 1.0), (0.8, 0.5), (0.6, 1.0)])
-def test_noise_ratio_of_large_blocks_is_the_closed_form(pixfrac: float, scale: float) -> None:
-    # A block of n pixels misses its rim: the ratio approaches the closed form as 1 / n.
-    big = noise.block_ratio(pixfrac, scale, 4000)
-    assert big == pytest.approx(noise.correlation_ratio(pixfrac, scale), rel=0.02)
-    assert noise.block_ratio(pixfrac, scale, 1) == pytest.approx(1.0)
-
-
-def test_noise_ratio_of_blocks_is_that_of_drizzled_noise() -> None:
-    pixfrac, scale, block = 1.0, 1.0, 8
-    random = np.random.default_rng(8)
-    total = np.zeros((512, 512))
-    # A pixel shared by its fractions with the neighbours, at random phases: many exposures of square drops.
-    for _ in range(60):
-        (fx, fy), values = random.random(2), random.normal(size=(513, 513))
-        across = (1 - fx) * values[:, :-1] + fx * values[:, 1:]
-        total += (1 - fy) * across[:-1] + fy * across[1:]
-    single = total.std()
-    blocks = total.reshape(64, block, 64, block).mean(axis=(1, 3)).std()
-    # 4096 blocks: the scatter of their standard deviation is 1.1 %.
-    assert blocks * block / single == pytest.approx(noise.block_ratio(pixfrac, scale, block), rel=0.04)
 
 
 def test_spectrum_finds_a_wave_and_nothing_in_noise() -> None:

@@ -11,8 +11,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from mosaic.graph.driver import Driver, SerialBackend, finished_tasks, plan_tasks
-from mosaic.graph.folder import lock_folder, open_folder
+from mosaic.graph.folder import open_folder
 from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.lock import lock_folder
 from mosaic.graph.plan import Plan
 from mosaic.graph.progress import SilentObserver
 from mosaic.inputs import read_inputs
