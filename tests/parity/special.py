@@ -137,7 +137,12 @@ def _sky() -> list[Case]:
         "by decision: true outlines, overlaps weighed by inverse variance, unconnected groups apart "
         "(nearer to the true sky: tests/laws/test_sky.py)"
     )
-    mended = rows_hit(decided, 8, 9, 10, 11, 12, 13, 14, *FINAL_ROWS, 21, 22, 23)
+    # The mode of a histogram scatters by some tenths of a sigma, and each program has other pixels in it.
+    mended = {
+        **rows_hit(decided, 10, 11, 12, *FINAL_ROWS, 22, 23),
+        **rows_hit(decided, 8, limits=(0.1,)),
+        **rows_hit(decided, 9, limits=(0.05, 1.0)),
+    }
     cases = [
         Case("sky/match", "tiny_uneven_sky", MATCH),
         Case("sky/match-mode", "tiny_uneven_sky", {**MATCH, "skystat": "mode"}),
