@@ -31,7 +31,7 @@ from mosaic.graph.driver import (
     widest_phase,
 )
 from mosaic.graph.folder import open_folder
-from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.job import Job, forget_job_state, leave_job
 from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
@@ -288,6 +288,7 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
             products = _export(job, names, budget, run.cancel)
         finally:
             release(job.store)
+            leave_job(job.plan.identity)
         clock.add("Export", time.perf_counter() - finishing)
         reporting = time.perf_counter()
         remarks = _report(job, names, options, observer)

@@ -316,7 +316,11 @@ def forget_job_state() -> None:
     forget_arrays()
     ROW_CACHE.resize(0)
     STACK_CACHE.clear()
-    SCRATCH.leave()
+
+
+def leave_job(identity: str) -> None:
+    """Give back what this machine keeps on its disk for a job that has ended."""
+    SCRATCH.leave(identity)
 
 
 @lru_cache(maxsize=16)
