@@ -267,11 +267,12 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
     budget = budget_of(made, options, run.workers)
     folder = job_folder(names)
     clock = StepClock(observer)
-    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch:
+    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch, ExitStack() as held:
         if isinstance(folder, RemotePlace):
             shared = share_copies(made.exposures, read.reader.staging_dir, folder / "inputs")
             made = replace(made, exposures=shared)
         job = open_folder(folder, made, restart=options.restart)
+        held.callback(leave_job, job.plan.identity)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)
@@ -288,7 +289,6 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
             products = _export(job, names, budget, run.cancel)
         finally:
             release(job.store)
-            leave_job(job.plan.identity)
         clock.add("Export", time.perf_counter() - finishing)
         reporting = time.perf_counter()
         remarks = _report(job, names, options, observer)
