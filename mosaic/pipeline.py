@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
-from mosaic.exposure.scratch import closing_scratch
 from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
 from mosaic.geometry.frames import RunGrids, resolve_grids
@@ -32,7 +31,7 @@ from mosaic.graph.driver import (
     widest_phase,
 )
 from mosaic.graph.folder import open_folder
-from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.job import Job, forget_job_state, leave_job
 from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
@@ -155,8 +154,7 @@ def drizzle(
     aligning = _resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
-    # Remote pixels stay on disk until the report has seen them, too.
-    with closing_scratch(), _open_workers(options, partial(observer.message, "WARNING")) as workers:
+    with _open_workers(options, partial(observer.message, "WARNING")) as workers:
         run = _Run(options, observer, cancel, start, workers)
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
 
@@ -269,11 +267,12 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
     budget = budget_of(made, options, run.workers)
     folder = job_folder(names)
     clock = StepClock(observer)
-    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch:
+    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch, ExitStack() as held:
         if isinstance(folder, RemotePlace):
             shared = share_copies(made.exposures, read.reader.staging_dir, folder / "inputs")
             made = replace(made, exposures=shared)
         job = open_folder(folder, made, restart=options.restart)
+        held.callback(leave_job, job.plan.identity)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)

@@ -14,8 +14,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -53,10 +53,11 @@ class Scratch:
                 (root / job).mkdir(exist_ok=True)
                 self._job, self._folder = job, root / job
 
-    def leave(self) -> None:
-        """Give up what is kept; it is removed when no other process of the machine uses it."""
+    def leave(self, job: str = "") -> None:
+        """Give up what is kept for a job, or for any; it is removed when no other process uses it."""
         with self._lock:
-            self._leave()
+            if job in {"", self._job}:
+                self._leave()
 
     def _leave(self) -> None:
         if self._holder is not None and self._folder is not None:
@@ -137,12 +138,3 @@ def _sweep(root: Path) -> None:
 SCRATCH = Scratch()
 """The cache of this process."""
 atexit.register(SCRATCH.leave)
-
-
-@contextmanager
-def closing_scratch() -> Iterator[None]:
-    """Give up at the end what this process keeps."""
-    try:
-        yield
-    finally:
-        SCRATCH.leave()

@@ -318,6 +318,11 @@ def forget_job_state() -> None:
     STACK_CACHE.clear()
 
 
+def leave_job(identity: str) -> None:
+    """Give back what this machine keeps on its disk for a job that has ended."""
+    SCRATCH.leave(identity)
+
+
 @lru_cache(maxsize=16)
 def open_job(folder: str, identity: str) -> Job:
     """The job of a folder, made once per process; a worker that outlives a job keeps nothing of it.
@@ -336,8 +341,6 @@ def open_job(folder: str, identity: str) -> Job:
         raise PlanMismatchError(f"{folder} holds another job; run with --restart or choose another output")
     if any(is_remote(chip.sci.path) for chip in plan.chips):
         SCRATCH.use(plan.identity)
-    else:
-        SCRATCH.leave()
     if plan.software:
         require_same_software(plan.software, f"the worker on {platform.node()}")
     return Job(place, plan)
