@@ -60,6 +60,8 @@ class Point:
             "final_pixfrac": self.pixfrac,
             "final_scale": round(self.scale * NATURAL_ARCSEC[self.exposures], 6),
             "final_wht_type": self.weights,
+            # Levels that differ would make a pattern where weights are uneven; the rest needs no sky.
+            "skysub": self.exposures == "unequal",
         }
         return chosen if self.rotation_deg is None else chosen | {"final_rot": self.rotation_deg}
 

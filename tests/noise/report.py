@@ -46,7 +46,9 @@ into single pixels (point, small tophat) are independent, and their errors are t
 weights are even both are the same.
 """
 _SETS = """`unequal`: exposures whose sky differs by up to 60 % from the mean; `ir`: WFC3/IR, rates, pixels of
-0.135 x 0.121 arcsec; `stis`: STIS/CCD, counts with a gain."""
+0.135 x 0.121 arcsec; `stis`: STIS/CCD, counts with a gain. With `final_wht_type=ERR` on files whose ERR comes
+from their own counts, weights follow the noise of the values that they weigh: the mean is low and scatters a
+few per cent more than squared weights say. EXP and IVM do not look at the value of a pixel."""
 
 
 def _is_missed(found: Mapping[str, Any]) -> bool:
