@@ -115,6 +115,7 @@ def _measure(
     result = measure(images, parameters, options)
     products = AlignProducts.of(result)
     write_products(products, settings, folder)
+    write_whole(folder / "parameters.toml", _as_toml(settings).encode())
     told = describe(products)
     names = {exposure.filename: exposure.rootname for exposure in exposures}
     lines = [describe_solution(*pair) for pair in zip(result.images, result.solutions, strict=True)]
@@ -127,6 +128,15 @@ def _measure(
     text = json.dumps(found, indent=1) + "\n"
     write_whole(folder / SOLUTION_NAME, text.encode())
     return found
+
+
+def _as_toml(settings: AlignSettings) -> str:
+    """Parameters that differ from their defaults, to be given again with ``--align-config``."""
+    lines = ["# parameters of this alignment; used again with: mosaic drizzle --align-config THIS_FILE"]
+    for name, value in settings.model_dump(exclude_defaults=True).items():
+        if value is not None:
+            lines.append(f"{name} = {json.dumps(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def _identity(exposures: Sequence[Exposure], parameters: AlignParameters) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import mosaic
 from mosaic import pipeline
+from mosaic.alignment.settings import load_align_settings
 from mosaic.cli import app
 from mosaic.compat import headerlet
 from mosaic.errors import AlignmentError, ParameterError, PlanMismatchError
@@ -66,6 +67,8 @@ def test_inputs_stay_and_the_solution_lives_in_the_job(
         assert fits.getval(path, "WCSNAME", "SCI", 1) != "TWEAK"
     told = json.loads((aligned.job_folder / "align" / "align_solution.json").read_text())
     assert {about["status"] for about in told["images"].values()} == {"reference", "aligned"}
+    kept = load_align_settings(aligned.job_folder / "align" / "parameters.toml")
+    assert kept.align == load_align_settings(keywords=ALIGN | {"headerlet": True}).align
     assert len(aligned.alignment) == 3
     assert aligned.timings[0][0] == "Alignment"
     with fits.open(aligned.products[0]) as hdul:
