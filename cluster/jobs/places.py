@@ -18,8 +18,8 @@ from mosaic.errors import ParameterError
 
 PATH_PARAMETERS: Final = ("skyfile", "skymask_cat", "rules_file", "driz_sep_refimage", "final_refimage")
 """Parameters that name a file to read."""
-ALIGN_FILES: Final = ("refimage", "refcat", "history")
-"""Parameters of the alignment that name a file to read."""
+ALIGN_FILES: Final = ("refimage", "refcat", "history", "cleaned")
+"""Parameters of the alignment that name a file or folder to read."""
 ALIGN_NAMES: Final = ("hdrfile", "hdrname", "wcsname", "outshifts", "outwcs")
 """Parameters of the alignment that become names of files beside the product."""
 ALIGN_REFUSED: Final = ("exclusions", "catfile")
