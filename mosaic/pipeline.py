@@ -368,18 +368,10 @@ def make_plan(
 def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[Exposure, ...], list[str]]:
     """Exposures as DrizzlePac has them once it is known which steps are made (``peer_compat``).
 
-    With ``coeffs=False`` it drizzles with the distortion until a blot takes it out of the chips; without
-    rejection it applies the masks that an earlier run left.
+    Without rejection it applies the masks that an earlier run left.
     """
     seen = tuple(exposures)
-    if not settings.peer_compat:
-        return seen, []
-    if not settings.coeffs and settings.blot:
-        seen = tuple(
-            replace(e, chips=tuple(replace(chip, wcs=chip.wcs.without_distortion()) for chip in e.chips))
-            for e in seen
-        )
-    if settings.driz_cr or not settings.driz_combine:
+    if not settings.peer_compat or settings.driz_cr or not settings.driz_combine:
         return seen, []
     masked, notes = give_kept_masks(
         seen, Path.cwd(), lambda root, extver: ExposureNames(root).cosmic_ray_mask(extver)

@@ -98,7 +98,7 @@ def mended_by_default(case: Case) -> dict[int, Excuse]:
     combine_type = str(case.parameters.get("combine_type", "minmed"))
     has_median = case.n_exposures != 1 and "minmed" in combine_type
     hit = rows_hit(MINIMUM_REASON, 11, 12, 13, 14) if has_median else {}
-    return {**hit, **case.mended}
+    return {**hit, **case.defects, **case.mended}
 
 
 class Comparison:

@@ -338,7 +338,6 @@ def _options() -> list[Case]:
     reason = "the median takes the exposure time of a chip outside the group: 1 s (not on the D-list)"
     hit = rows_hit(reason, 11, 12, *FINAL_ROWS)
     cases.append(Case("options/group-4", TINY, {"group": "4"}, defects=hit))
-    cases.append(Case("options/coeffs-off", TINY, {**NO_REJECTION, "coeffs": False}, "B"))
     cases.append(Case("options/stepsize-0", TINY, classes="E"))
     cases.append(Case("options/one-exposure", TINY, n_exposures=1))
     cases.append(Case("options/two-exposures", TINY, n_exposures=2))
