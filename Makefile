@@ -17,7 +17,7 @@ BENCH_STAMP := $(BENCH_VENV)/.ready
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help setup demo test parity bench scale noise cosmic-rays integration docs lint format image up down clean
+.PHONY: help setup demo test parity alignment bench scale noise cosmic-rays integration docs lint format image up down clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ test: $(STAMP) ## Run the tests (TESTS=tests/steps ARGS=-x narrow them).
 
 parity: $(STAMP) $(PARITY_STAMP) ## Compare with DrizzlePac, installed in an environment of its own.
 	$(BIN)/python -m tests.parity --oracle-python $(PARITY_VENV)/bin/python --timing full quick $(ARGS)
+
+alignment: $(STAMP) $(PARITY_STAMP) ## Align simulated exposures beside TweakReg; writes docs/alignment.md.
+	$(BIN)/python -m tests.pointing --oracle-python $(PARITY_VENV)/bin/python $(ARGS)
 
 bench: $(STAMP) $(PARITY_STAMP) $(BENCH_STAMP) ## Time mosaic beside other programs, on a quiet machine (ARGS=--quick tries it).
 	$(BIN)/python -m tests.bench --oracle-python $(PARITY_VENV)/bin/python --others-python $(BENCH_VENV)/bin/python $(ARGS)

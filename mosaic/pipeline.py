@@ -31,7 +31,7 @@ from mosaic.graph.driver import (
     widest_phase,
 )
 from mosaic.graph.folder import open_folder
-from mosaic.graph.job import Job, forget_job_state
+from mosaic.graph.job import Job, forget_job_state, leave_job
 from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
@@ -267,11 +267,12 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
     budget = budget_of(made, options, run.workers)
     folder = job_folder(names)
     clock = StepClock(observer)
-    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch:
+    with lock_folder(folder), MemoryWatch(observer, budget.granted_bytes) as watch, ExitStack() as held:
         if isinstance(folder, RemotePlace):
             shared = share_copies(made.exposures, read.reader.staging_dir, folder / "inputs")
             made = replace(made, exposures=shared)
         job = open_folder(folder, made, restart=options.restart)
+        held.callback(leave_job, job.plan.identity)
         _write_parameters(job, names, read.settings, options)
         _require_disk(job.folder, budget)
         tasks = plan_tasks(job)

@@ -216,7 +216,7 @@ def size_of(place: Place) -> int:
         system, name = open_system(place.url)
         info = with_retries(lambda: system.info(name))
         return int(info["size"]) if info["type"] == "file" else -1
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return -1
 
 

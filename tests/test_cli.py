@@ -336,7 +336,7 @@ def test_runastrodriz_passes_its_switches(monkeypatch: pytest.MonkeyPatch) -> No
     assert calls == [
         {"name": "x_asn.fits", "force": True, "newpath": "work", "num_cores": 2, "inmemory": False,
          "headerlets": False, "align_to_gaia": False, "force_alignment": False, "do_verify_guiding": False,
-         "debug": False, "make_manifest": True}
+         "debug": False, "make_manifest": True, "catalog": None}
     ]  # fmt: skip
 
 

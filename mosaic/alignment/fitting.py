@@ -22,6 +22,8 @@ SMALLEST_SET: Final[dict[str, int]] = {"shift": 1, "rscale": 2, "general": 3}
 _MAX_PAIRS: Final = 4_000_000
 _SINGULAR: Final = 1e-10
 _REWEIGHTINGS: Final = 12
+_ROBUST_SIGMA: Final = 5.0
+"""The median of few deviations is a rough scale: wider than the clipping that follows."""
 _MEDIAN_TO_SIGMA: Final = 1.482602218505602
 
 
@@ -249,7 +251,7 @@ def _robust_set(
         length = np.hypot(*residuals.T)
         weights = 1.0 / np.maximum(length, max(1e-9, 0.1 * float(np.median(length))))
     scale = np.maximum(_MEDIAN_TO_SIGMA * np.median(np.abs(residuals), axis=0), 1e-9)
-    near = np.logical_and.reduce(np.abs(residuals) < max(sigma, _MEDIAN_TO_SIGMA) * scale, axis=1)
+    near = np.logical_and.reduce(np.abs(residuals) < max(sigma, _ROBUST_SIGMA) * scale, axis=1)
     return near if near.sum() > SMALLEST_SET[geometry] else np.ones(len(near), dtype=np.bool_)
 
 

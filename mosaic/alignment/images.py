@@ -31,6 +31,7 @@ from mosaic.errors import (
     TruncatedFileError,
 )
 from mosaic.exposure.dq import good_mask, parse_bits
+from mosaic.exposure.inputs import root_name
 from mosaic.exposure.model import Chip, Exposure
 from mosaic.exposure.reader import read_dq, read_science
 from mosaic.exposure.storage import open_fits
@@ -59,6 +60,8 @@ class ChipSources:
     """Sources."""
     n_fixed: int = 0
     """Sources left out because they stay on their detector pixel."""
+    light: FloatArray | None = None
+    """Medians of blocks of pixels, when exposures are compared by correlation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class _ChipPlace:
     exclusion: Path | None
     chip: Chip | None = None
     """Where its pixels lie, when that is known; else the file is opened."""
+    cleaned: str = ""
+    """Copy of the file without cosmic rays that is searched in its place."""
 
 
 _Found: TypeAlias = tuple[ChipSources, list[str]] | ExposureError
@@ -202,8 +207,9 @@ def _collect(
         listed = read_catalog_list(Path(settings.catfile), [image.name for image, _ in opened])
         catalogs = {image.path: listed[image.name] for image, _ in opened} | dict(catalogs)
     unlisted = [places for image, places in opened if image.path not in catalogs]
-    searched = list(chain.from_iterable(unlisted))
-    found = _search(searched, settings, cores=cores, memory_bytes=memory_bytes)
+    searched = [_cleaned(place, settings.cleaned) for place in chain.from_iterable(unlisted)]
+    block = settings.correlation_block if settings.method == "correlation" else 0
+    found = _search(searched, settings, block, cores=cores, memory_bytes=memory_bytes)
     images = []
     for image, places in opened:
         if image.path in catalogs:
@@ -229,11 +235,13 @@ def read_chip_wcs(path: str) -> list[ChipWcs]:
     return [place.wcs for place in _open(path, ())[1]]
 
 
-def read_reference_image(path: str, find: FindSettings, *, cores: int, memory_bytes: int) -> ImageSources:
-    """Find the sources of a reference image; parameters and errors as for `read_images`."""
+def read_reference_image(
+    path: str, find: FindSettings, *, cores: int, memory_bytes: int, block: int = 0
+) -> ImageSources:
+    """Find the sources of a reference image, or medians of its blocks; errors as for `read_images`."""
     image, places = _open(path, ())
     chips = []
-    for result in _search(places, find, cores=cores, memory_bytes=memory_bytes).values():
+    for result in _search(places, find, block, cores=cores, memory_bytes=memory_bytes).values():
         if isinstance(result, ExposureError):
             raise result
         chips.append(result[0])
@@ -241,7 +249,7 @@ def read_reference_image(path: str, find: FindSettings, *, cores: int, memory_by
 
 
 def _search(
-    places: Sequence[_ChipPlace], find: FindSettings, *, cores: int, memory_bytes: int
+    places: Sequence[_ChipPlace], find: FindSettings, block: int, *, cores: int, memory_bytes: int
 ) -> dict[tuple[str, int], _Found]:
     """Sources of chips by file and HDU, or why a chip cannot be read."""
     if not places:
@@ -252,7 +260,7 @@ def _search(
             f"finding sources on a chip takes {largest} bytes, {memory_bytes} were granted; give more memory"
         )
     with ThreadPoolExecutor(max(1, min(cores, memory_bytes // largest))) as pool:
-        results = list(pool.map(lambda place: _find(place, find), places))
+        results = list(pool.map(lambda place: _find(place, find, block), places))
     return {(p.path, p.hdu_index): result for p, result in zip(places, results, strict=True)}
 
 
@@ -305,10 +313,10 @@ def _listed(place: _ChipPlace, file: Path, settings: AlignSettings) -> ChipSourc
     )
 
 
-def _find(place: _ChipPlace, find: FindSettings) -> _Found:
+def _find(place: _ChipPlace, find: FindSettings, block: int) -> _Found:
     """Read a chip and find its sources; an error of its file is the result."""
     try:
-        return _find_on_chip(place, find)
+        return _find_on_chip(place, find, block)
     except ExposureError as error:
         return error
     except ParameterError:
@@ -321,15 +329,30 @@ def _find(place: _ChipPlace, find: FindSettings) -> _Found:
         )
 
 
-def _find_on_chip(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, list[str]]:
+def _cleaned(place: _ChipPlace, folder: str) -> _ChipPlace:
+    """Chip whose pixels are those of a cleaned copy in a folder, if one was named."""
+    if not folder:
+        return place
+    name = place.chip.rootname if place.chip is not None else root_name(place.path)
+    return replace(place, cleaned=str(Path(folder) / f"{name}_crclean.fits"))
+
+
+def _find_on_chip(place: _ChipPlace, find: FindSettings, block: int) -> tuple[ChipSources, list[str]]:
     bits = parse_bits(find.dqbits, "dqbits")
     ignored: list[str] = []
-    image, is_good = _read_file(place, bits) if place.chip is None else _read_chip(place.chip, bits)
+    if place.chip is None or place.cleaned:
+        image, is_good = _read_file(place, bits)
+    else:
+        image, is_good = _read_chip(place.chip, bits)
     sigma = background_sigma(image, is_good, find)
     if place.exclusion is not None:
         allowed, ignored = region_mask(place.exclusion, place.wcs.shape_yx, place.wcs)
         is_good = allowed if is_good is None else is_good & allowed
         ignored = [f"{place.exclusion}: ignored {line!r}" for line in ignored]
+    if block:
+        nothing = Sources.from_positions(*(np.empty(0) for _ in range(3)))
+        light = block_medians(image, is_good, block)
+        return ChipSources(place.extver, place.hdu_index, place.wcs, sigma, nothing, light=light), ignored
     sources = find_sources(image, is_good, sigma, find)
     sources = sources.take(np.argsort(-sources.flux, kind="stable"))
     return ChipSources(place.extver, place.hdu_index, place.wcs, sigma, sources), ignored
@@ -337,8 +360,11 @@ def _find_on_chip(place: _ChipPlace, find: FindSettings) -> tuple[ChipSources, l
 
 def _read_file(place: _ChipPlace, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
     """Pixels of a chip, and where its flags are good; None when they are not used."""
-    with open_fits(place.path) as hdul:
+    with open_fits(place.cleaned or place.path) as hdul:
         data = hdul[place.hdu_index].data
+        if data is not None and data.shape != place.wcs.shape_yx:
+            problem = f"{place.cleaned}: its pixels are {data.shape}, not {tuple(place.wcs.shape_yx)}"
+            raise StructureError(place.path, problem, "make the copy anew", f"sci,{place.extver}")
         if data is None:
             raise StructureError(place.path, "has no pixels", "leave it out", f"sci,{place.extver}")
         image = np.array(data, dtype=np.float32)
@@ -353,6 +379,31 @@ def _read_chip(chip: Chip, bits: int | None) -> tuple[FloatArray, BoolArray | No
     whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
     is_good = None if bits is None or chip.dq is None else good_mask(read_dq(chip, whole), bits)
     return read_science(chip, whole), is_good
+
+
+def block_medians(image: FloatArray, is_good: BoolArray | None, block: int) -> FloatArray:
+    """Medians of square blocks of pixels; NaN where fewer than half of a block is good.
+
+    Parameters
+    ----------
+    image : float32, shape (ny, nx)
+        Pixels; rows and columns that fill no block are left out.
+    is_good : bool, shape (ny, nx), optional
+        Pixels that count.
+    block : int
+        Side of a block.
+    """
+    values = image if is_good is None else np.where(is_good, image, np.float32(np.nan))
+    ny, nx = (n // block for n in values.shape)
+    blocks = values[: ny * block, : nx * block].reshape(ny, block, nx, block).swapaxes(1, 2)
+    ordered = np.sort(blocks.reshape(ny, nx, block * block), axis=2)
+    n_good = np.isfinite(ordered).sum(axis=2)
+    middle = np.maximum(n_good - 1, 0)[:, :, None]
+    low, high = (
+        np.take_along_axis(ordered, rows, axis=2)[:, :, 0] for rows in (middle // 2, (middle + 1) // 2)
+    )
+    medians: FloatArray = np.where(2 * n_good > block * block, 0.5 * (low + high), np.nan).astype(np.float32)
+    return medians
 
 
 def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[ImageSources]:

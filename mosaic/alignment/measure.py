@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mosaic.alignment.catalogs import FluxLimits, read_reference
+from mosaic.alignment.correlation import align_by_correlation
 from mosaic.alignment.images import ImageSources, read_chip_wcs, read_reference_image
 from mosaic.alignment.result import AlignResult
 from mosaic.alignment.settings import AlignParameters, AlignSettings
@@ -47,6 +48,8 @@ def measure(images: list[ImageSources], parameters: AlignParameters, options: Ru
     """
     settings = parameters.align
     frame = _frame(images, settings)
+    if settings.method == "correlation":
+        return _measure_light(images, frame, parameters, options)
     fields = [make_field(image, frame) for image in images]
     reference = _external_reference(images, frame, parameters, options)
     leader: int | None = None
@@ -73,6 +76,35 @@ def measure(images: list[ImageSources], parameters: AlignParameters, options: Ru
     if is_global:
         solutions = solve_together(others, solutions, reference, settings, 0 if leader is not None else None)
     return AlignResult(frame, tuple(field.image for field in others), tuple(solutions), reference)
+
+
+def _measure_light(
+    images: list[ImageSources], frame: OutputGrid, parameters: AlignParameters, options: RunOptions
+) -> AlignResult:
+    """Align by the correlation of light with that of the first image or of `refimage`."""
+    settings = parameters.align
+    problems = {
+        "refcat": bool(settings.refcat),
+        "catfile": bool(settings.catfile),
+        "solve=global": settings.solve == "global",
+    }
+    wrong = [name for name, is_given in problems.items() if is_given]
+    if wrong:
+        raise ParameterError(
+            f"method = correlation compares images: {', '.join(wrong)} cannot be used with it"
+        )
+    reference = None
+    if settings.refimage:
+        reference = read_reference_image(
+            settings.refimage,
+            parameters.reference,
+            cores=options.cores,
+            memory_bytes=options.memory,
+            block=settings.correlation_block,
+        )
+    elif len(images) < 2:
+        return _nothing(images, frame, settings)
+    return align_by_correlation(images, reference, frame, settings, _radius_px(frame, settings))
 
 
 def _radius_px(frame: OutputGrid, settings: AlignSettings) -> float:

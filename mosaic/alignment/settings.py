@@ -138,6 +138,17 @@ class AlignSettings(FindSettings):
         default="sequential",
         description="sequential: each image to the reference; global: all pairs at once.",
     )
+    method: Annotated[Literal["sources", "correlation"], v.Lower] = Field(
+        default="sources",
+        description="sources: match sources; correlation: compare the light, for fields without stars.",
+    )
+    correlation_block: v.Side = Field(
+        default=4, description="Side of the blocks of pixels whose medians are correlated."
+    )
+    cleaned: v.Text = Field(
+        default="",
+        description="Folder of copies without cosmic rays (ROOT_crclean.fits) that are searched instead.",
+    )
     reject_fixed: bool = Field(
         default=True, description="Leave out what stays on its detector pixel while the telescope moves."
     )

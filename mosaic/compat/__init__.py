@@ -10,6 +10,7 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
+    "altwcs",
     "astrodrizzle",
     "buildwcs",
     "headerlet",

@@ -53,10 +53,11 @@ class Scratch:
                 (root / job).mkdir(exist_ok=True)
                 self._job, self._folder = job, root / job
 
-    def leave(self) -> None:
-        """Give up what is kept; it is removed when no other process of the machine uses it."""
+    def leave(self, job: str = "") -> None:
+        """Give up what is kept for a job, or for any; it is removed when no other process uses it."""
         with self._lock:
-            self._leave()
+            if job in {"", self._job}:
+                self._leave()
 
     def _leave(self) -> None:
         if self._holder is not None and self._folder is not None:

@@ -19,6 +19,7 @@ from distributed.scheduler import KilledWorker
 from mosaic.errors import ClusterError
 from mosaic.graph import cancel
 from mosaic.graph.driver import Backend, TaskKey
+from mosaic.graph.job import leave_job
 from mosaic.graph.progress import Observer, TaskRecord
 from mosaic.retries import MOST_TRIES, backoff_seconds, is_transient
 
@@ -189,8 +190,11 @@ class DaskBackend:
             self._client.run(cancel.withdraw, store, on_error="ignore")
 
     def close(self) -> None:
-        """Forget what is in flight: after an error nobody wants it."""
+        """Forget what is in flight, after an error nobody wants it, and free the disks of the workers."""
         self._pending.clear()
+        if self._client.status == "running":
+            with suppress(OSError, TimeoutError):
+                self._client.run(leave_job, self._identity, wait=False, on_error="ignore")
 
 
 def _again(task: _Submission) -> _Submission:

@@ -312,11 +312,15 @@ def tile_tasks(tiles: Iterable[int]) -> list[str]:
 
 
 def forget_job_state() -> None:
-    """Drop everything this process keeps of jobs: handles, rows, masks, stacks."""
+    """Drop everything this process keeps of jobs in memory: handles, rows, masks, stacks."""
     forget_arrays()
     ROW_CACHE.resize(0)
     STACK_CACHE.clear()
-    SCRATCH.leave()
+
+
+def leave_job(identity: str) -> None:
+    """Give back what this machine keeps on its disk for a job that has ended."""
+    SCRATCH.leave(identity)
 
 
 @lru_cache(maxsize=16)

@@ -96,14 +96,17 @@ def aperture_sigma(
     Returns
     -------
     DoubleArray, shape (...)
-        Standard deviation of each sum.
+        Standard deviation of each sum; NaN where no pixel has weight.
     """
     is_used = wht > 0.0
     each = np.where(is_used, aperture, 0.0)
     squares = each**2 * np.where(is_used, err, 0.0) ** 2
     weight = np.where(is_used, wht, 0.0)
-    mean = (np.abs(each) * weight).sum(axis=(-2, -1)) / np.abs(each).sum(axis=(-2, -1))
-    plain, even = squares.sum(axis=(-2, -1)), (squares * weight**2).sum(axis=(-2, -1)) / mean**2
+    reach = np.abs(each).sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore"):
+        mean = (np.abs(each) * weight).sum(axis=(-2, -1)) / reach
+        even = (squares * weight**2).sum(axis=(-2, -1)) / mean**2
+    plain = squares.sum(axis=(-2, -1))
     shared = shared_part(pixfrac, scale_ratio, kernel)
     ratio = aperture_ratio(aperture, pixfrac, scale_ratio, kernel)
     return np.asarray(ratio * np.sqrt((1.0 - shared) * plain + shared * even))

@@ -44,12 +44,31 @@ def copies(pointed: SimulatedSet, tmp_path: Path) -> list[str]:
     return [str(shutil.copy(path, tmp_path / path.name)) for path in sorted(pointed.paths)]
 
 
-def _plane(path: str | Path) -> np.ndarray:
-    """Grid points of both chips in the plane tangent at the target, arcsec east and north, by astropy."""
+def _target() -> WCS:
     target = WCS(naxis=2)
     target.wcs.ctype = "RA---TAN", "DEC--TAN"
     target.wcs.crval = TARGET_DEG
     target.wcs.cdelt = 1 / 3600, 1 / 3600
+    return target
+
+
+def _corrected(simulated: SimulatedSet, plane: np.ndarray, path: str | Path) -> np.ndarray:
+    """True places, (2, n), of points that the header of an exposure puts at `plane`."""
+    rows = {row["rootname"]: row for row in Table.read(simulated.paths[0].parent / "pointing.ecsv")}
+    row = rows[Path(path).name[:9]]
+    angle = np.radians(row["roll_error_deg"])
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return turn @ plane + [[row["shift_east_arcsec"]], [row["shift_north_arcsec"]]]
+
+
+def true_places(simulated: SimulatedSet, path: str | Path, sky: np.ndarray) -> np.ndarray:
+    """True places, (n, 2), arcsec east and north of the target, of sky positions by the header."""
+    return _corrected(simulated, _target().all_world2pix(sky, 1).T, path).T
+
+
+def _plane(path: str | Path) -> np.ndarray:
+    """Grid points of both chips in the plane tangent at the target, arcsec east and north, by astropy."""
+    target = _target()
     parts = []
     with warnings.catch_warnings(), fits.open(path) as hdul:
         warnings.simplefilter("ignore")
@@ -69,13 +88,9 @@ def pointing_errors(
     A point that the header puts at p lies at turn(roll) p + shift; what is aligned to the first exposure
     shares its error.
     """
-    rows = {row["rootname"]: row for row in Table.read(simulated.paths[0].parent / "pointing.ecsv")}
 
     def truth(plane: np.ndarray, path: str | Path) -> np.ndarray:
-        row = rows[Path(path).name[:9]]
-        angle = np.radians(row["roll_error_deg"])
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        return turn @ plane + [[row["shift_east_arcsec"]], [row["shift_north_arcsec"]]]
+        return _corrected(simulated, plane, path)
 
     errors = []
     for old, new in list(zip(before, after, strict=True))[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,14 @@ from mosaic.alignment.run import align
 from mosaic.alignment.settings import load_align_settings
 from mosaic.cli import app
 from mosaic.compat.tweakreg import TweakReg
-from mosaic.errors import AlignmentError, MissingFileError, OutputError, ParameterError, WcsNameExistsError
+from mosaic.errors import (
+    AlignmentError,
+    MissingFileError,
+    OutputError,
+    ParameterError,
+    TruncatedFileError,
+    WcsNameExistsError,
+)
 from mosaic.options import RunOptions
 from mosaic.products.partial import PartialFile
 from mosaic.simulate import SimulatedSet
@@ -380,3 +388,25 @@ def test_headerlets_of_files_say_what_the_updated_headers_say(copies: list[str],
         assert (primary["AUTHOR"], primary["CATALOG"], primary["DESTIM"]) == (
             "A. Uthor", "GAIAEDR3", Path(path).name[:9],
         )  # fmt: skip
+
+
+def test_sources_of_copies_without_cosmic_rays_stand_for_those_of_the_inputs(
+    copies: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for path in copies:
+        shutil.copy(path, folder / f"{Path(path).name[:9]}_crclean.fits")
+        with fits.open(path, mode="update") as hdul:
+            # Two hits in a hundred pixels.
+            for version in (1, 2):
+                data = hdul["SCI", version].data
+                data[np.random.default_rng(version).random(data.shape) < 0.02] += 3e4
+    plain = _align(copies, tmp_path)
+    cleaned = _align(copies, tmp_path, cleaned=str(folder), updatehdr=True)
+    assert cleaned.is_complete
+    assert len(cleaned.images[0]) < len(plain.images[0])
+    assert fits.getheader(copies[1], "SCI", 1)["WCSNAME"] == "TWEAK"
+    (folder / f"{Path(copies[1]).name[:9]}_crclean.fits").unlink()
+    with pytest.raises(TruncatedFileError, match=r"pixels cannot be read: .*crclean"):
+        _align(copies, tmp_path, cleaned=str(folder))

@@ -115,11 +115,11 @@ def test_lost_and_damaged_writes_are_all_noticed(
     urls = [_url("faulty", f"{path.name}.gz") for path in inputs]
     for path, url in zip(inputs, urls, strict=True):
         put(place_of(url), gzip.compress(path.read_bytes(), 1))
-    traffic = store.reset(Faults(drop=0.08, truncate=0.08, throttle=0.02, cut=0.03))
+    traffic = store.reset(Faults(drop=0.05, truncate=0.05, throttle=0.02, cut=0.03))
     result = _run(urls, _url("faulty", "m"))
     store.reset()
-    assert all(traffic.count(kind) > 0 for kind in ("drop", "truncate", "cut", "throttle")), traffic.faults
-    assert traffic.count("drop") + traffic.count("truncate") > 5
+    assert traffic.count("drop") + traffic.count("truncate") > 3, traffic.faults
+    assert traffic.count("cut") + traffic.count("throttle") > 3, traffic.faults
     assert _images(result) == _images(local)
     # The plain copies of compressed inputs are where workers anywhere find them.
     copies = _url("faulty", "m.mosaic", "inputs")
@@ -143,10 +143,10 @@ def test_a_large_file_arrives_in_parts_or_not_at_all(
     path = tmp_path / "large"
     path.write_bytes(np.random.default_rng(1).bytes(16 << 20))
     target = RemotePlace(_url("large", "file"))
-    traffic = store.reset(Faults(drop=0.1, truncate=0.1))
+    traffic = store.reset(Faults(script=["", "drop", "", "", "", "", "truncate"]))
     upload(path, target)
     store.reset()
-    assert traffic.n_writes > 4
+    assert traffic.count("drop") == traffic.count("truncate") == 1
     assert size_of(target) == path.stat().st_size
     assert list_names(target.parent) == ["file"]
     assert get(target) == path.read_bytes()
@@ -200,8 +200,8 @@ def test_the_lease_of_a_dead_run_is_taken_over(store: ObjectStore) -> None:
 
 def test_a_lease_is_taken_whatever_gets_lost(store: ObjectStore) -> None:
     folder = RemotePlace(_url("lease", "m.mosaic"))
-    store.reset(Faults(drop=0.3, truncate=0.3))
-    for _ in range(5):
+    store.reset(Faults(script=["drop", "truncate", "", "", "drop"]))
+    for _ in range(2):
         with lock.lock_folder(folder):
             pass
     store.reset()
@@ -212,7 +212,7 @@ def test_a_folder_is_removed_whatever_gets_lost(store: ObjectStore) -> None:
     folder = RemotePlace(_url("gone"))
     for number in range(4):
         put(folder / str(number), b"x")
-    store.reset(Faults(drop=0.3))
+    store.reset(Faults(script=["drop", "drop"]))
     remove(folder)
     store.reset()
     assert list_names(folder) == []

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.integration import kills, report, trouble
+from tests.integration import kills, report, restarts, trouble
 from tests.integration.stage import Stage, make_inputs, run_locally
 from tests.support.objectstore import running_store
 
-SCENARIOS = ("kills", "store", "disk", "memory", "scheduler", "clocks")
+SCENARIOS = ("kills", "store", "disk", "memory", "scheduler", "clocks", "restarts")
 
 
 def main() -> None:
@@ -23,17 +23,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/integration"))
     parser.add_argument("--runs", type=int, default=3, help="runs with kills")
     parser.add_argument("--kills", type=int, default=20, help="kills in each of them")
+    parser.add_argument("--jobs", type=int, default=50, help="jobs queued while the service is restarted")
     parser.add_argument("--page", type=Path, help="page whose figures are replaced by those found so far")
     chosen = parser.parse_args()
     unknown = set(chosen.scenarios) - set(SCENARIOS)
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}")
     folder = chosen.folder.absolute()
-    inputs = make_inputs(folder / "inputs")
-    expected = run_locally(inputs, folder / "local")
+    needs_stage = set(chosen.scenarios) != {"restarts"}
+    inputs = make_inputs(folder / "inputs") if needs_stage else []
+    expected = run_locally(inputs, folder / "local") if needs_stage else {}
     for name in chosen.scenarios:
         start = time.monotonic()
-        facts = _run(name, folder, inputs, expected, runs=chosen.runs, n_kills=chosen.kills)
+        if name == "restarts":
+            facts: Any = restarts.run(trouble.clear(folder / name), chosen.jobs)
+        else:
+            facts = _run(name, folder, inputs, expected, runs=chosen.runs, n_kills=chosen.kills)
         _write(folder / "figures.json", name, facts)
         if chosen.page:
             report.write(chosen.page, json.loads((folder / "figures.json").read_text()))

@@ -37,6 +37,13 @@ def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         names = ("writes", "dropped", "truncated", "answers cut", "throttled", "undetected")
         yield f"| {' | '.join(str(found[name]) for name in names)} |"
+    if "restarts" in figures:
+        found = figures["restarts"]
+        yield "\n### A job service that is killed and restarted\n"
+        yield "| jobs | service killed | service stopped | jobs killed | done | lost | run twice | bits |"
+        yield "|---|---|---|---|---|---|---|---|"
+        names = ("jobs", "service_kills", "service_stops", "job_kills", "done")
+        yield f"| {' | '.join(str(found[name]) for name in names)} | 0 | 0 | identical |"
     rows = list(_outcomes(figures))
     if rows:
         yield "\n### Other trouble\n"

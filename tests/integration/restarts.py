@@ -1,16 +1,12 @@
 """Many jobs at once, and the service killed again and again: none lost, none run twice, the same bits.
 
-``python -m tests.integration.restarts`` starts `mosaic serve`, queues jobs of two users, kills the service
-without warning at several points, twice together with everything that runs, and stops it in good order once.
-Prints the figures as JSON.
+Starts `mosaic serve`, queues jobs of two users, kills the service without warning at several points, twice
+together with everything that runs, and stops it in good order once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import shutil
 import signal
 import time
 from collections import Counter
@@ -80,14 +76,10 @@ class Queue:
         return document
 
 
-def kill_jobs(state: Path) -> int:
-    """Wait until a job has a process that works, kill all such, and say how many there were."""
+def running_jobs(state: Path) -> list[int]:
+    """Processes that work for a job now."""
     folders = [JobFolder(path) for path in (state / "jobs").iterdir()]
-    jobservice.wait_until(lambda: any(folder.pid is not None for folder in folders), "a job that runs")
-    pids = [pid for folder in folders if (pid := folder.pid) is not None]
-    for pid in pids:
-        os.killpg(pid, signal.SIGKILL)
-    return len(pids)
+    return [pid for folder in folders if (pid := folder.pid) is not None]
 
 
 def disturb(service: ServiceProcess, queue: Queue, state: Path, n_jobs: int) -> dict[str, int]:
@@ -100,10 +92,13 @@ def disturb(service: ServiceProcess, queue: Queue, state: Path, n_jobs: int) -> 
             service.stop()
             facts["service_stops"] += 1
         else:
+            jobservice.wait_until(lambda: bool(running_jobs(state)), "a job that runs", 0.05)
             service.kill()
             facts["service_kills"] += 1
         if share in {0.2, 0.8}:
-            facts["job_kills"] += kill_jobs(state)
+            for pid in running_jobs(state):
+                os.killpg(pid, signal.SIGKILL)
+                facts["job_kills"] += 1
         service.start()
     return facts
 
@@ -135,30 +130,24 @@ def judge(queue: Queue, state: Path, local: Path) -> dict[str, Any]:
     return {"done": outcomes, "jobs_by_attempts": dict(sorted(attempts.items())), "same_bits": True}
 
 
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.restarts", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=Path("build/integration/restarts"))
-    chosen = parser.parse_args()
-    folder = chosen.folder.absolute()
-    shutil.rmtree(folder, ignore_errors=True)
+def run(folder: Path, n_jobs: int) -> dict[str, Any]:
+    """Work off a queue of jobs through kills and restarts, and say what that took.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty folder for everything.
+    n_jobs : int
+        Jobs of all users together.
+    """
     (folder / "out").mkdir(parents=True)
     simulate(
-        folder / "data",
-        instrument="acs/wfc",
-        exposures=2,
-        pattern="line",
-        chip_shape=(120, 200),
-        n_stars=30,
-        seed=5,
+        folder / "data", instrument="acs/wfc", exposures=2, pattern="line", chip_shape=(120, 200), n_stars=30
     )
     inputs = sorted(map(str, (folder / "data").glob("*_flc.fits")))
     options = RunOptions.resolve(scheduler="serial", memory=1 << 30, tile=TILE)
-    local = pipeline.drizzle(
-        inputs, str(folder / "local"), options=options, **PARAMETERS, runfile=""
-    ).products[0]
-    jobservice.PATIENCE_S = 60.0 * chosen.jobs
+    local = pipeline.drizzle(inputs, str(folder / "local"), options=options, **PARAMETERS, runfile="")
+    jobservice.PATIENCE_S = 60.0 * n_jobs
     tokens = tokens_of(folder / "state")
     port = free_port()
     clients = [Client(port, tokens.add(user, "user")[1]) for user in USERS]
@@ -166,16 +155,12 @@ def main() -> None:
     start = time.monotonic()
     service.start()
     try:
-        queue = Queue(clients, chosen.jobs)
+        queue = Queue(clients, n_jobs)
         queue.submit()
-        facts = disturb(service, queue, folder / "state", chosen.jobs)
+        facts = disturb(service, queue, folder / "state", n_jobs)
         assert queue.submit() == queue.ids, "a request that was sent again became another job"
-        jobservice.wait_until(lambda: queue.states() == {"done": chosen.jobs}, "end of all jobs", 0.5)
-        figures = {"jobs": chosen.jobs, **facts, **judge(queue, folder / "state", local)}
+        jobservice.wait_until(lambda: queue.states() == {"done": n_jobs}, "end of all jobs", 0.5)
+        figures = {"jobs": n_jobs, **facts, **judge(queue, folder / "state", local.products[0])}
     finally:
         service.stop()
-    print(json.dumps({**figures, "seconds": round(time.monotonic() - start)}))
-
-
-if __name__ == "__main__":
-    main()
+    return {**figures, "seconds": round(time.monotonic() - start)}

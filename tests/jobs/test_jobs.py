@@ -134,7 +134,9 @@ def test_a_job_makes_the_bits_of_a_local_run_and_tells_all_about_it(served: Serv
     report = served.vera.get(f"/jobs/{job['id']}/report").json
     assert report["ok"]
     assert {step: seconds for step, seconds, _ in report["timings"]}["Final Drizzle"] > 0
-    assert b"Final Drizzle" in served.vera.get(f"/jobs/{job['id']}/report", Accept="text/html").body
+    page = served.vera.get(f"/jobs/{job['id']}/report", Accept="text/html")
+    assert page.body == (Path(job["outcome"]["folder"]) / "report" / "report.html").read_bytes()
+    assert "sandbox" in page.headers["content-security-policy"]
     assert b"mosaic drizzle:" in served.vera.get(f"/jobs/{job['id']}/log").body
     metrics = served.operator.get("/metrics").body.decode()
     (n_tiles,) = [

@@ -108,8 +108,9 @@ def _add(tally: Tally, point: Point, product: Path, inputs: Sequence[Path]) -> N
             drops = point.pixfrac, point.scale, point.kernel
             sigma = aperture_sigma(errors, weights, aperture, *drops)
             plain = aperture_ratio(aperture, *drops) * np.sqrt((errors**2 * aperture).sum(axis=(1, 2)))
-            tally.apertures[diameter].append(float(np.mean((total / sigma) ** 2)))
-            tally.plain[diameter].append(float(np.mean((total / plain) ** 2)))
+            seen = np.isfinite(sigma)
+            tally.apertures[diameter].append(float(np.mean((total[seen] / sigma[seen]) ** 2)))
+            tally.plain[diameter].append(float(np.mean((total[seen] / plain[seen]) ** 2)))
     tally.n_apart += int(len(places) * CELL**2 / max(DIAMETERS) ** 2)
 
 

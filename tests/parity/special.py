@@ -15,6 +15,7 @@ from tests.parity.sets import TINY
 
 FINAL_ROWS = (13, 14, 15, 16, 17, 18, 19, 20, 21)
 NO_REJECTION = {"driz_cr": False, "blot": False, "median": False, "driz_separate": False}
+IN_ITS_UNIT = "by decision: PHOTFLAM is that of the unit of the product"
 LOST_TERMS = "headerlets of the reference lose the terms of fifth order, and digits"
 OF_HEADERLETS = (
     "NEXTEND", "[AB]_?_?", "CD?_?", "CRVAL?", "CPDIS?", "D2IMDIS?", "IDC*", "VAFACTOR", "WCSTYPE", "CCDCHIP",
@@ -136,7 +137,12 @@ def _sky() -> list[Case]:
         "by decision: true outlines, overlaps weighed by inverse variance, unconnected groups apart "
         "(nearer to the true sky: tests/laws/test_sky.py)"
     )
-    mended = rows_hit(decided, 8, 9, 10, 11, 12, 13, 14, *FINAL_ROWS, 21, 22, 23)
+    # The mode of a histogram scatters by some tenths of a sigma, and each program has other pixels in it.
+    mended = {
+        **rows_hit(decided, 10, 11, 12, *FINAL_ROWS, 22, 23),
+        **rows_hit(decided, 8, limits=(0.1,)),
+        **rows_hit(decided, 9, limits=(0.05, 1.0)),
+    }
     cases = [
         Case("sky/match", "tiny_uneven_sky", MATCH),
         Case("sky/match-mode", "tiny_uneven_sky", {**MATCH, "skystat": "mode"}),
@@ -183,6 +189,8 @@ def _instruments() -> list[Case]:
             ("-scaled", {**NO_REJECTION, "final_wcs": True, "final_rot": 20.0, "final_pixfrac": 0.8}),
         ):
             hit = mended if "driz_cr" in parameters else found
+            if label == "-electrons":
+                hit = hit | rows_hit(IN_ITS_UNIT, 23, names=("MDRIZSKY", "PHOTFLAM", "PHOTFNU"))
             cases.append(Case(f"instruments/{name}{label}", f"tiny_{name}", parameters, mended=hit))
     cases += [
         Case(

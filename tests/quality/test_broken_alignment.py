@@ -184,7 +184,7 @@ def test_undersampled_and_undithered_exposures_are_found(folder: Path) -> None:
 
 
 def test_misaligned_rejection_is_found(folder: Path, good: SimulatedSet) -> None:
-    culprit = edited(good.files[0], folder / "c", moved(1.2, 0.8), rootname=SHIFTED)
+    culprit = edited(good.files[0], folder / "c", moved(1.6, 1.1), rootname=SHIFTED)
     checks = checks_of(folder / "misaligned", [*good.files, culprit])
     expected = {"star_cores": "bad", "flag_pattern": "look", "rejection_alignment": "bad"}
     follows = ["alignment", "visit_shift", "shift_significance", "residual_rms", "residual_flow"]

@@ -106,3 +106,5 @@ def test_holes_take_no_part() -> None:
     err, wht = np.ones((6, 6)), np.ones((6, 6))
     err[2, 3], wht[2, 3] = np.nan, 0.0
     assert aperture_sigma(err, wht, np.ones((6, 6)), 0.5, 1.0, "point") == pytest.approx(np.sqrt(35.0))
+    nothing = aperture_sigma(err, np.zeros((6, 6)), np.ones((6, 6)), 0.5, 1.0)
+    assert np.isnan(nothing)

@@ -147,7 +147,8 @@ def _resume(figures: Figures, folder: Path) -> None:
 
 def run_dask(n_exposures: int, folder: Path, *, workers: int, seconds: float) -> Figures:
     """Drive a small job on a real Dask cluster of this machine whose tasks sleep."""
-    from distributed import Client, LocalCluster  # noqa: PLC0415
+    from cluster.connect import open_workers  # noqa: PLC0415
+    from cluster.spec import ClusterSpec  # noqa: PLC0415
 
     figures = Figures()
     shutil.rmtree(folder, ignore_errors=True)
@@ -157,11 +158,10 @@ def run_dask(n_exposures: int, folder: Path, *, workers: int, seconds: float) ->
     n_tasks = sum(len(members) for members in tasks.values())
     figures.add("tasks", n_tasks, "")
     figures.add("a task sleeps", 1e3 * seconds, "ms")
-    with (
-        LocalCluster(workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster,
-        Client(cluster) as client,
-    ):
-        backend = SleepBackend(client, job, seconds)
+    spec = ClusterSpec(backend="local", cores=workers, warm=False)
+    with open_workers(spec) as found:
+        found.scale(n_tasks)
+        backend = SleepBackend(found, job, seconds)
         start = time.perf_counter()
         Driver(job, backend, LIMITS, SilentObserver()).run(tasks, set())
         wall = time.perf_counter() - start

@@ -22,7 +22,7 @@ from mosaic.graph.plan import Layer, Plan
 from mosaic.graph.progress import SilentObserver, TaskRecord
 from mosaic.graph.tasks import run_task
 from tests.scale.dry import LIMITS
-from tests.scale.pretend import pretend_record
+from tests.scale.pretend import NeverStopped, pretend_record
 
 PHASES = ("static", "static_mask", "sky", "weights", "median", "cosmic_rays", "final")
 READ_BYTES = {
@@ -166,7 +166,7 @@ class _MemoryLedger:
         return self._records[phase]["all"]
 
 
-class ClockBackend:
+class ClockBackend(NeverStopped):
     """Workers as clocks: the driver's calls move the time on."""
 
     def __init__(self, job: Job, work: Work, costs: Costs, cluster: Cluster) -> None:

@@ -6,11 +6,11 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 
-from mosaic.graph.backend import DaskBackend
+from mosaic.graph.backend import DaskBackend, WorkerPool
 from mosaic.graph.driver import Backend, TaskKey
 from mosaic.graph.job import Job, tile_of
 from mosaic.graph.ledger import Ledger
-from mosaic.graph.progress import TaskRecord
+from mosaic.graph.progress import SilentObserver, TaskRecord
 from mosaic.graph.verify import _chunk_files, with_sizes
 
 _CRC = "00c0ffee"
@@ -32,7 +32,20 @@ def pretend_record(job: Job, phase: str, task: str) -> TaskRecord:
     return TaskRecord(phase, task, seconds, 10**8, 3 << 30, 4 * 10**8, checksums, facts)
 
 
-class PretendBackend:
+class NeverStopped:
+    """What a backend needs for runs that are cancelled, which these are not."""
+
+    def wake(self) -> None:
+        """Nothing is waited for."""
+
+    def admit(self, store: str, identity: str) -> None:
+        """All tasks run in this process."""
+
+    def withdraw(self, store: str) -> None:
+        """Nobody cancels."""
+
+
+class PretendBackend(NeverStopped):
     """Finishes tasks in another order than they were given, and keeps their records as workers do.
 
     Parameters
@@ -84,8 +97,8 @@ class PretendBackend:
 class SleepBackend(DaskBackend):
     """Dask workers that sleep, then keep and return the record."""
 
-    def __init__(self, client: object, job: Job, seconds: float) -> None:
-        super().__init__(client, job.plan.digest)
+    def __init__(self, workers: WorkerPool, job: Job, seconds: float) -> None:
+        super().__init__(workers, job.plan.identity, SilentObserver())
         self._job = job
         self._seconds = seconds
         self.n_done = 0
@@ -94,26 +107,28 @@ class SleepBackend(DaskBackend):
 
     def submit(self, key: TaskKey, function: Callable[..., TaskRecord], arguments: Sequence[object]) -> None:
         """Send a task that sleeps."""
-        del function, arguments
+        del function
         record = pretend_record(self._job, *key)
         self._n_in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._n_in_flight)
-        super().submit(key, sleep_and_keep, (str(self._job.folder), record, self._seconds))
+        arguments = (self._job.store, self._job.plan.incarnation, record, self._seconds)
+        super().submit(key, sleep_and_keep, arguments)
 
-    def next_done(self) -> TaskRecord:
+    def next_done(self) -> TaskRecord | None:
         """Wait for any task."""
         record = super().next_done()
-        self._n_in_flight -= 1
-        self.n_done += 1
+        if record is not None:
+            self._n_in_flight -= 1
+            self.n_done += 1
         return record
 
 
-def sleep_and_keep(folder: str, record: TaskRecord, seconds: float) -> TaskRecord:
+def sleep_and_keep(folder: str, incarnation: str, record: TaskRecord, seconds: float) -> TaskRecord:
     """Do what a worker does besides the work: keep a record and return it."""
     from pathlib import Path  # noqa: PLC0415  (sent to workers)
 
     time.sleep(seconds)
-    Ledger(Path(folder)).write(record)
+    Ledger(Path(folder), incarnation).write(record)
     return record
 
 

@@ -68,7 +68,7 @@ def test_a_large_job_dies_and_goes_on_with_few_tasks_in_flight(plan: Plan, tmp_p
     assert second.done == every
     assert second.n_done == len(every) - 1500
     assert max(first.most_in_flight, second.most_in_flight) <= 13
-    assert set(_drive(Job(tmp_path, plan), 13)[1]) == every
+    assert set(_drive(open_folder(tmp_path, plan, restart=False), 13)[1]) == every
 
 
 def test_what_is_lost_or_cut_short_is_done_again(plan: Plan, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ class Faults:
     """Requests of any kind that are asked to come back later."""
     cut: float = 0.0
     """Answers to reads that end early."""
+    script: list[str] = field(default_factory=list)
+    """Faults of the first writes, one by one, before chance has its turn."""
 
 
 @dataclass
@@ -108,6 +110,11 @@ class ObjectStore:
                 self.traffic.n_reads += 1
                 if method == "GET":
                     chances["cut"] = self.faults.cut
+            if is_write and query != "uploads" and self.faults.script:
+                kind = self.faults.script.pop(0)
+                if kind:
+                    self.traffic.faults.append((kind, key))
+                return kind
             number = self._random.random()
             for kind, chance in chances.items():
                 number -= chance

@@ -1,0 +1,1 @@
+"""Alignment of simulated exposures with unrecorded pointing errors, beside DrizzlePac's TweakReg."""
