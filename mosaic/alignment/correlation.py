@@ -106,7 +106,7 @@ def align_by_correlation(
     """
     cells = _Cells(frame, settings.correlation_block)
     leader = images[0] if reference is None else reference
-    target = _picture(leader, cells, IDENTITY)
+    target = _sampled(leader, cells, IDENTITY)
     side = int(np.clip(min(cells.shape) // _PATCHES_ACROSS, *_PATCH))
     rows, columns = (
         axis.ravel().astype(np.float64)
@@ -133,7 +133,7 @@ def align_by_correlation(
 
 def _align_image(
     image: ImageSources,
-    target: _Picture,
+    target: DoubleArray,
     cells: _Cells,
     patches: tuple[np.ndarray, DoubleArray, int],
     settings: AlignSettings,
@@ -141,18 +141,21 @@ def _align_image(
 ) -> tuple[Solution, DoubleArray]:
     """Solution of an image, and the places of the patches it rests on as the WCS of the image puts them."""
     nothing = np.empty((0, 2))
-    picture = _picture(image, cells, IDENTITY)
-    shared = target.is_known & picture.is_known
-    if not shared.any():
+    sampled = _sampled(image, cells, IDENTITY)
+    if not (np.isfinite(target) & np.isfinite(sampled)).any():
         return Solution(image.path, "not_enough_matches", "no overlap with the reference"), nothing
-    first = _whole_shift(target, picture, int(np.ceil(radius_px / cells.size)))
+    one, two = (_picture(values, np.isfinite(values)) for values in (target, sampled))
+    first = _whole_shift(one, two, int(np.ceil(radius_px / cells.size)))
     fit = replace(IDENTITY, offset_xy=(np.zeros(2) if first is None else first) * cells.size)
     corners, centres, side = patches
     n_fit = max(_FEWEST, SMALLEST_SET[settings.fitgeometry] + 1)
     kept, moved = np.empty(0, dtype=np.intp), nothing
     for _ in range(_ROUNDS):
-        picture = _picture(image, cells, fit)
-        kept, shifts = _patch_shifts(target, picture, corners, side)
+        sampled = _sampled(image, cells, fit)
+        # Large scales are those of the same cells in both: else each edge bends the light of one alone.
+        shared = np.isfinite(target) & np.isfinite(sampled)
+        one, two = (_picture(values, shared) for values in (target, sampled))
+        kept, shifts, weights = _patch_shifts(one, two, corners, side)
         if len(kept) < n_fit:
             text = (
                 f"{len(kept)} of {len(corners)} patches of {side * cells.size} pixels show the same light, "
@@ -163,7 +166,12 @@ def _align_image(
         before = fit
         try:
             fit = fit_linear(
-                centres[kept], moved, settings.fitgeometry, nclip=max(1, settings.nclip), sigma=settings.sigma
+                centres[kept],
+                moved,
+                settings.fitgeometry,
+                nclip=max(1, settings.nclip),
+                sigma=settings.sigma,
+                weights=weights,
             )
         except SingularFitError as error:
             return Solution(image.path, "singular", f"{error}; choose another fitgeometry"), nothing
@@ -184,12 +192,16 @@ def _align_image(
 
 def _patch_shifts(
     target: _Picture, picture: _Picture, corners: np.ndarray, side: int
-) -> tuple[np.ndarray, DoubleArray]:
-    """Patches that show the same light in both pictures, and their shifts in cells (x, y)."""
+) -> tuple[np.ndarray, DoubleArray, DoubleArray]:
+    """Patches that show the same light in both pictures, their shifts in cells (x, y), and their weights.
+
+    The variance of a shift is that of the noise over the bend of the surface at its peak: patches with
+    much light tell most.
+    """
     window = np.hanning(side + 2)[1:-1]
     taper = window[:, None] * window[None, :]
     wide = (side + 2 * _REACH,) * 2
-    kept, shifts = [], []
+    kept, shifts, bends = [], [], []
     for number, (row, column) in enumerate(corners):
         place = (slice(row, row + side), slice(column, column + side))
         around = (slice(row - _REACH, row + side + _REACH), slice(column - _REACH, column + side + _REACH))
@@ -205,14 +217,17 @@ def _patch_shifts(
         weights = np.conj(np.fft.rfft2(np.stack([weight * light, weight]), s=wide))
         products, energies = np.fft.irfft2(weights * spectra, s=wide)[:, : 2 * _REACH + 1, : 2 * _REACH + 1]
         own = float((weight * light**2).sum())
-        shift = _peak(products - 0.5 * energies - 0.5 * own)
-        if shift is None:
+        peak = _peak(products - 0.5 * energies - 0.5 * own)
+        if peak is None:
             continue
+        shift, bend = peak
         at = tuple(np.round(shift[::-1]).astype(int) + _REACH)
         if products[at] > _CORRELATED * np.sqrt(own * energies[at]):
             kept.append(number)
             shifts.append(shift)
-    return np.array(kept, dtype=np.intp), np.array(shifts, dtype=np.float64).reshape(-1, 2)
+            bends.append(bend)
+    places = np.array(shifts, dtype=np.float64).reshape(-1, 2)
+    return np.array(kept, dtype=np.intp), places, np.array(bends, dtype=np.float64)
 
 
 def _whole_shift(one: _Picture, two: _Picture, reach: int) -> DoubleArray | None:
@@ -221,11 +236,14 @@ def _whole_shift(one: _Picture, two: _Picture, reach: int) -> DoubleArray | None
     reach = max(1, min(reach, ny // 2 - 2, nx // 2 - 2))
     spectrum = np.conj(np.fft.rfft2(one.light)) * np.fft.rfft2(two.light)
     surface = np.fft.irfft2(spectrum, s=(ny, nx))
-    return _peak(np.roll(surface, (reach + 1, reach + 1), axis=(0, 1))[: 2 * reach + 3, : 2 * reach + 3])
+    peak = _peak(np.roll(surface, (reach + 1, reach + 1), axis=(0, 1))[: 2 * reach + 3, : 2 * reach + 3])
+    return None if peak is None else peak[0]
 
 
-def _peak(surface: DoubleArray) -> DoubleArray | None:
-    """Highest place (x, y) from the middle of a surface of odd sides, refined by a parabola per axis.
+def _peak(surface: DoubleArray) -> tuple[DoubleArray, float] | None:
+    """Highest place (x, y) from the middle of a surface of odd sides, and how much the surface bends there.
+
+    Refined by a parabola per axis.
 
     None when it lies at the rim.
     """
@@ -234,7 +252,7 @@ def _peak(surface: DoubleArray) -> DoubleArray | None:
     if not (0 < row < side - 1 and 0 < column < side - 1):
         return None
     middle = surface[row, column]
-    shift = []
+    shift, bends = [], []
     for before, after, place in (
         (surface[row, column - 1], surface[row, column + 1], column),
         (surface[row - 1, column], surface[row + 1, column], row),
@@ -243,18 +261,23 @@ def _peak(surface: DoubleArray) -> DoubleArray | None:
         if bend >= 0.0:
             return None
         shift.append(place - side // 2 + 0.5 * (before - after) / bend)
-    return np.array(shift)
+        bends.append(-bend)
+    return np.array(shift), float(min(bends))
 
 
-def _picture(image: ImageSources, cells: _Cells, fit: Fit) -> _Picture:
+def _sampled(image: ImageSources, cells: _Cells, fit: Fit) -> DoubleArray:
     """Light of an image in the cells, each cell p showing what the WCS of the image puts at p F + offset."""
     total = np.full(cells.shape, np.nan)
     for chip in image.chips:
-        sampled = _sample(chip, cells, fit)
-        total = np.where(np.isfinite(total), total, sampled)
-    is_known = np.isfinite(total)
+        values = _sample(chip, cells, fit)
+        total = np.where(np.isfinite(total), total, values)
+    return total
+
+
+def _picture(total: DoubleArray, is_known: BoolArray) -> _Picture:
+    """Light of the cells that count, its large scales taken off."""
     if not is_known.any():
-        return _Picture(np.zeros(cells.shape), is_known)
+        return _Picture(np.zeros(total.shape), is_known)
     weight = ndimage.gaussian_filter(is_known.astype(np.float64), _SMOOTH_CELLS, mode="constant")
     filled = np.where(is_known, total, 0.0)
     smooth = ndimage.gaussian_filter(filled, _SMOOTH_CELLS, mode="constant")

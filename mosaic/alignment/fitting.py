@@ -200,6 +200,7 @@ def fit_linear(
     *,
     nclip: int = 0,
     sigma: float = 3.0,
+    weights: DoubleArray | None = None,
 ) -> Fit:
     """Fit ``image = reference F + offset``, leaving out outliers.
 
@@ -218,6 +219,8 @@ def fit_linear(
         Largest number of clipping passes.
     sigma : float
         Clipping threshold.
+    weights : float64, shape (n,), optional
+        Weights of the points, as one over their variance; equal when not given.
 
     Raises
     ------
@@ -228,7 +231,8 @@ def fit_linear(
     if nclip > 0 and len(reference_xy) > SMALLEST_SET[geometry] + 1:
         used = _robust_set(reference_xy, image_xy, geometry, sigma)
     for attempt in range(nclip + 1):
-        matrix, offset = _solve(reference_xy[used], image_xy[used], geometry)
+        own = None if weights is None else weights[used]
+        matrix, offset = _solve(reference_xy[used], image_xy[used], geometry, own)
         trial = Fit(matrix, offset, np.zeros((0, 2)), used)
         residuals = trial.to_reference(image_xy) - reference_xy
         fit = Fit(matrix, offset, residuals[used], used)
