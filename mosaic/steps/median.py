@@ -63,7 +63,7 @@ class CombineParams:
     complete: float
     """Least weight of a minimum in units of the mean weight; 0: any, as DrizzlePac has it."""
     peer: bool = False
-    """Fill as DrizzlePac's ``i`` types do: in the first column of the frame alone."""
+    """Fill as DrizzlePac's ``i`` types do: in the first column of the frame alone, and never for iminmed."""
 
     @property
     def halo(self) -> int:
@@ -196,10 +196,9 @@ def combine_stack(
     else:
         rule = {"median": combine_median, "mean": combine_mean, "minimum": combine_minimum}[kind]
         rule(images, is_bad, params.nlow, params.nhigh, low, high, from_last, out)
-    if fills and params.peer and is_first_column:
+    if fills and params.peer and is_first_column and kind != "minmed":
         is_left_out = is_bad[:, :, 0].astype(np.bool_)
-        if kind != "minmed":
-            is_left_out |= (images[:, :, 0] < np.float32(low)) | (images[:, :, 0] >= np.float32(high))
+        is_left_out |= (images[:, :, 0] < np.float32(low)) | (images[:, :, 0] >= np.float32(high))
         rows = np.flatnonzero(is_left_out.all(axis=0))
         out[rows, 0] = _first_not_zero(images[:, rows, 0])
     return out
