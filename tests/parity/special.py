@@ -153,6 +153,24 @@ def _sky() -> list[Case]:
         **rows_hit(decided, 8, limits=(0.1,)),
         **rows_hit(decided, 9, limits=(0.05, 1.0)),
     }
+    # Levels that differ move every pixel of an exposure, and the flux of the empty sky that is left.
+    level = "D-13: matching one exposure leaves its old sky"
+    old_sky = {
+        **rows_hit(level, 8, *FINAL_ROWS, 22, 23),
+        **rows_hit(level, 9, 15, limits=(1.0, 20.0)),
+        **rows_hit(level, 21, limits=(1.0,)),
+    }
+    apart = {
+        **mended,
+        **rows_hit(decided, 8, limits=(0.2,)),
+        **rows_hit(decided, 9, 11, 15, limits=(1.0, 2.0)),
+        **rows_hit(decided, 21, limits=(0.5,)),
+    }
+    own = {
+        "sky/match-one-exposure": old_sky,
+        "sky/globalmin-match-two-groups": apart,
+        "sky/globalmin-match-field": {**mended, **rows_hit(decided, 21, limits=(0.05,))},
+    }
     cases = [
         Case("sky/match", "tiny_uneven_sky", MATCH),
         Case("sky/match-mode", "tiny_uneven_sky", {**MATCH, "skystat": "mode"}),
@@ -171,10 +189,12 @@ def _sky() -> list[Case]:
             TINY,
             MATCH,
             n_exposures=1,
-            defects=rows_hit("D-13: matching one exposure leaves its old sky", 8, 9, *FINAL_ROWS, 22, 23),
+            defects=old_sky,
         ),
     ]
-    return [case if "match" not in case.name else replace(case, mended=mended) for case in cases]
+    return [
+        replace(case, mended=own.get(case.name, mended)) if "match" in case.name else case for case in cases
+    ]
 
 
 def _instruments() -> list[Case]:
