@@ -71,6 +71,17 @@ def load_settings(
         file = read_config(config)
         layers.append(ParameterLayer(f"file {file.path.name}", file.parameters))
         problems.extend(file.problems)
+    direct = split_assignments(assignments, problems) | names
+    for ignored in IGNORED_NAMES & direct.keys():
+        if not is_blank(direct[ignored]) and direct[ignored] is not False:
+            problems.append(f"{ignored} is not supported")
+        del direct[ignored]
+    layers.append(ParameterLayer(ARGUMENT, direct))
+    return combine_layers(layers, problems)
+
+
+def split_assignments(assignments: Sequence[str], problems: list[str]) -> dict[str, object]:
+    """Texts by name of ``NAME=VALUE``, the last of a name winning; those of another form are problems."""
     direct: dict[str, object] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
@@ -78,13 +89,7 @@ def load_settings(
             direct[name.strip()] = value.strip()
         else:
             problems.append(f"{text!r} is not of the form NAME=VALUE")
-    direct.update(names)
-    for ignored in IGNORED_NAMES & direct.keys():
-        if not is_blank(direct[ignored]) and direct[ignored] is not False:
-            problems.append(f"{ignored} is not supported")
-        del direct[ignored]
-    layers.append(ParameterLayer(ARGUMENT, direct))
-    return combine_layers(layers, problems)
+    return direct
 
 
 def combine_layers(layers: Sequence[ParameterLayer], problems: Sequence[str] = ()) -> Settings:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mosaic import values as v
 from mosaic.configfile import flatten_config, read_config
 from mosaic.errors import ParameterError
-from mosaic.parameters import describe_problems, join_problems
+from mosaic.parameters import describe_problems, join_problems, split_assignments
 
 
 def _column(value: object) -> object:
@@ -203,7 +203,7 @@ def load_align_settings(
     """
     problems: list[str] = []
     raw, inputs = _read_layer(config, TASKS["align"], problems)
-    direct = _split_assignments(assignments, problems) | dict(keywords or {})
+    direct = split_assignments(assignments, problems) | dict(keywords or {})
     find, _ = _read_layer(imagefindcfg, TASKS["find"], problems)
     problems += [f"{name} is given twice: in imagefindcfg and by keyword" for name in find if name in direct]
     refind, _ = _read_layer(refimagefindcfg, TASKS["reference"], problems)
@@ -262,17 +262,6 @@ def _read_layer(source: object, task: str, problems: list[str]) -> tuple[dict[st
         raise ParameterError(f"parameters of {task} are {type(source).__name__}: give a path or a mapping")
     problems.extend(file.problems)
     return dict(file.parameters), file.inputs
-
-
-def _split_assignments(assignments: Sequence[str], problems: list[str]) -> dict[str, object]:
-    direct: dict[str, object] = {}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        if equals and name.strip():
-            direct[name.strip()] = value.strip()
-        else:
-            problems.append(f"{text!r} is not of the form NAME=VALUE")
-    return direct
 
 
 def _validated(

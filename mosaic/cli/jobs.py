@@ -245,13 +245,12 @@ def _alignment(config: Path | None, assignments: list[str], *, is_wanted: bool) 
 def _split(assignments: list[str]) -> dict[str, Any]:
     """Texts by name of ``NAME=VALUE``."""
     from mosaic.errors import ParameterError
+    from mosaic.parameters import split_assignments
 
-    parameters: dict[str, Any] = {}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ParameterError(f"{text!r} is not of the form NAME=VALUE")
-        parameters[name.strip()] = value.strip()
+    problems: list[str] = []
+    parameters = split_assignments(assignments, problems)
+    if problems:
+        raise ParameterError("; ".join(problems))
     return parameters
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mosaic.quality.stars import MAD_TO_SIGMA
 from mosaic.types import BoolArray, FloatArray
 
 SIGMA_PX: Final = 2.0
@@ -28,7 +29,6 @@ _REACH_PX: Final = 10
 _MAX_SOURCES: Final = 3000
 _FEWEST_SOURCES: Final = 5
 """Fewer say nothing about a shift."""
-_MAD_TO_SIGMA: Final = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def check_exposure(
 
 def _noise(values: FloatArray) -> float:
     """Scatter about the median that outliers do not change."""
-    return float(_MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
+    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
 def _eroded(mask: BoolArray, radius: int) -> BoolArray:
