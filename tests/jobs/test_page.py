@@ -60,10 +60,16 @@ def address(served: Served, rest: str = "") -> str:
     return f"http://127.0.0.1:{served.port}/{rest}"
 
 
-def log_in(page: Any, served: Served, token: str) -> None:
+def type_token(page: Any, served: Served, token: str) -> None:
+    """Type into the page as it opens; the browser focuses the field a moment after the page is loaded."""
     page.goto(address(served))
+    page.wait_for_selector("#token:focus")
     page.keyboard.type(token)
     page.keyboard.press("Enter")
+
+
+def log_in(page: Any, served: Served, token: str) -> None:
+    type_token(page, served, token)
     page.wait_for_selector("h1:text-is('Jobs')")
 
 
@@ -94,9 +100,7 @@ def assert_fits(page: Any, name: str) -> None:
 
 
 def test_a_job_is_submitted_by_keyboard_watched_and_done(page: Any, served: Served) -> None:
-    page.goto(address(served))
-    page.keyboard.type("mosaic_wrong")
-    page.keyboard.press("Enter")
+    type_token(page, served, "mosaic_wrong")
     page.wait_for_selector("[role=alert]:text-is('This token is not valid.')")
     assert_fits(page, "login")
     log_in(page, served, served.vera.token)
