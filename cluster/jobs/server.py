@@ -93,7 +93,7 @@ def serve(
     )
     with hold_state(config.state):
         store = JobStore(config.state)
-        service = JobService(config, store, Runner(store, config.capacity))
+        service = JobService(config, store, Runner(store, config.capacity, keep_s=config.keep_s))
         app = create_app(service, tokens_of(config.state))
         try:
             uvicorn.Server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -25,9 +26,9 @@ token_app = typer.Typer(name="token", help="Who may use the job service.", no_ar
 
 def serve_command(
     output_root: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option("--output-root", metavar="DIR", help="Folder for products; one folder a user."),
-    ],
+    ] = None,
     input_root: Annotated[
         list[Path] | None,
         typer.Option("--input-root", metavar="DIR", help="Folder jobs may read; repeatable."),
@@ -35,6 +36,10 @@ def serve_command(
     bucket: Annotated[
         list[str] | None,
         typer.Option("--bucket", metavar="NAME", help="S3 bucket jobs may read; repeatable."),
+    ] = None,
+    output_bucket: Annotated[
+        list[str] | None,
+        typer.Option("--output-bucket", metavar="NAME", help="S3 bucket for products; one prefix a user."),
     ] = None,
     state: State = STATE,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -52,6 +57,12 @@ def serve_command(
         int, typer.Option(min=1, help="Jobs a user may have that have not ended.")
     ] = 1000,
     submissions_per_minute: Annotated[float, typer.Option(min=0.1, help="Submissions of one user.")] = 120.0,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, metavar="N", help="Days after their end that jobs are listed; default: always."
+        ),
+    ] = None,
     scheduler: Annotated[
         str, typer.Option(metavar="KIND", help="threads, processes, or a Dask scheduler's address.")
     ] = "threads",
@@ -79,11 +90,13 @@ def serve_command(
         config = ServiceConfig(
             state=state.expanduser().resolve(),
             input_roots=tuple(path.expanduser().resolve() for path in input_root or ()),
-            output_roots=tuple(path.expanduser().resolve() for path in output_root),
+            output_roots=tuple(path.expanduser().resolve() for path in output_root or ()),
             capacity=Capacity(options.cores, options.memory, jobs, jobs_per_user),
             buckets=frozenset(bucket or ()),
+            output_buckets=tuple(output_bucket or ()),
             scheduler=options.scheduler,
             job_memory_bytes=min(RunOptions.resolve(memory=job_memory).memory, options.memory),
+            keep_s=math.inf if keep_days is None else keep_days * DAY_S,
             most_active_per_user=queue_per_user,
             submissions_per_minute=submissions_per_minute,
             dashboard=dashboard,

@@ -84,6 +84,10 @@ class ObjectStore:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket, unless there is one."""
+        self.forward("PUT", f"/{name}", {"Host": f"127.0.0.1:{self._server_port}"}, b"")
+
     def reset(self, faults: Faults | None = None) -> Traffic:
         """Count from zero, with other faults from now on."""
         with self._lock:
@@ -231,7 +235,7 @@ def running_store(seed: int = 1) -> Iterator[ObjectStore]:
     server.start()
     store = ObjectStore(server.get_host_and_port()[1], seed)
     try:
-        store.forward("PUT", f"/{BUCKET}", {"Host": f"127.0.0.1:{store._server_port}"}, b"")
+        store.make_bucket(BUCKET)
         yield store
     finally:
         store.close()

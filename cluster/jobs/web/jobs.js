@@ -2,7 +2,8 @@
 
 import { get, post } from "/static/api.js";
 import {
-  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, notify, percent, progressBar, setText,
+  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, noteConnected, noteConnectionLost, notify, percent,
+  progressBar, setText,
 } from "/static/dom.js";
 
 const PAUSE_MS = 2000;
@@ -127,9 +128,9 @@ export function showJobs(main, service, parameters) {
       empty.hidden = lines.length > 0;
       setText(empty, chosen[0] === "all" ? "No job was submitted yet." : `No job is ${chosen[1].toLowerCase()}.`);
       more.hidden = page.next === null || limit >= 500;
-      if (document.getElementById("notice").textContent.startsWith("Connection")) notify("");
+      noteConnected();
     } catch (error) {
-      if (isOpen) notify(`Connection lost (${error.message}); trying again…`);
+      if (isOpen) noteConnectionLost(error);
     }
     if (isOpen) timer = setTimeout(refresh, PAUSE_MS);
   }
