@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mosaic.places import place_of
 from tests.integration import kills, report, restarts, trouble
 from tests.integration.stage import Stage, make_inputs, run_locally
-from tests.support.objectstore import running_store
+from tests.support.objectstore import BUCKET, ObjectStore, running_store
 
-SCENARIOS = ("kills", "store", "disk", "memory", "scheduler", "clocks", "restarts")
+SCENARIOS = ("kills", "remote-kills", "store", "disk", "memory", "scheduler", "clocks", "restarts")
 
 
 def main() -> None:
@@ -51,18 +52,23 @@ def _run(
     place = trouble.clear(folder / name)
     if name == "kills":
         found = []
-        n_tasks = kills.Ledger(folder / "local" / "m.mosaic" / "ledger").look()
         for seed in range(1, runs + 1):
             with Stage(place / f"run{seed}", inputs) as stage:
-                found.append(
-                    kills.run_with_kills(stage, expected, n_tasks=n_tasks, n_kills=n_kills, seed=seed)
+                out = stage.folder / "out"
+                out.mkdir()
+                options = ("--input-root", str(Path(inputs[0]).parent), "--output-root", str(out))
+                facts = kills.run_with_kills(
+                    stage, options, out / kills.USER, folder / "local", n_kills=n_kills, seed=seed
                 )
-                print(found[-1], flush=True)
+                found.append(facts)
+                print(facts, flush=True)
         return found
-    if name == "store":
+    if name in {"store", "remote-kills"}:
         with running_store(seed=7) as store:
             os.environ.update(store.environment())
-            return trouble.lossy_store(place, inputs, expected, store)
+            if name == "store":
+                return trouble.lossy_store(place, inputs, expected, store)
+            return _remote_kills(place, inputs, folder / "local", store, n_kills)
     scenarios = {
         "disk": trouble.full_disk,
         "memory": trouble.over_memory,
@@ -70,6 +76,18 @@ def _run(
         "clocks": trouble.skewed_clocks,
     }
     return scenarios[name](place, inputs, expected)
+
+
+def _remote_kills(
+    place: Path, inputs: list[str], local: Path, store: ObjectStore, n_kills: int
+) -> dict[str, Any]:
+    """Kill around a job whose inputs, job folder and product are in an object store."""
+    bucket = "products"
+    store.make_bucket(bucket)
+    with Stage(place, trouble.send(inputs), store.environment()) as stage:
+        options = ("--bucket", BUCKET, "--output-bucket", bucket)
+        output = place_of(f"s3://{bucket}/{kills.USER}")
+        return kills.run_with_kills(stage, options, output, local, n_kills=n_kills, seed=11)
 
 
 def _write(path: Path, name: str, facts: object) -> None:
