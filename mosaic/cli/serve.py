@@ -20,6 +20,7 @@ State: TypeAlias = Annotated[
 STATE = Path("~/.local/state/mosaic")
 """State folder unless another is given."""
 DAY_S = 86400.0
+UNENCRYPTED = "warning: tokens travel unencrypted; give --tls-cert and --tls-key, or put a proxy before it"
 
 token_app = typer.Typer(name="token", help="Who may use the job service.", no_args_is_help=True)
 
@@ -103,10 +104,8 @@ def serve_command(
         )
         if not server.tokens_of(config.state).all():
             typer.echo(f"nobody has a token yet: mosaic token add NAME --state {config.state}", err=True)
-        if host not in server.LOCAL_HOSTS and tls_cert is None:
-            report_failure(
-                "warning: tokens travel unencrypted; give --tls-cert and --tls-key, or put a proxy before it"
-            )
+        if tls_cert is None and host not in server.LOCAL_HOSTS:
+            report_failure(UNENCRYPTED)
         scheme = "http" if tls_cert is None else "https"
         typer.echo(f"mosaic job service on {scheme}://{host}:{port}", err=True)
         server.serve(config, host, port, tls_cert, tls_key)

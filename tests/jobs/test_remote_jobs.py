@@ -69,7 +69,7 @@ def wanted(output: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_inputs_job_folder_and_product_in_a_store_give_the_bits_of_a_local_run(
+def test_a_job_in_a_store_that_is_killed_ends_with_the_bits_of_a_local_run(
     served: Served, base: Path, local: Path
 ) -> None:
     who = served.vera.get("/service").json
@@ -77,14 +77,19 @@ def test_inputs_job_folder_and_product_in_a_store_give_the_bits_of_a_local_run(
     root = f"s3://{PRODUCTS}/vera/deep/m"
     answer = served.vera.post("/jobs", wanted(root))
     assert answer.status == 201, answer.body
+    folder = served.service.store.folder_of(answer.json["id"])
+    pid = freeze_in_the_middle(folder)
+    assert folder.work.is_dir()
     # The same output is taken as long as the job has not ended.
     assert served.vera.post("/jobs", wanted(root)).status == 409
+    os.killpg(pid, signal.SIGKILL)
     job = served.vera.ended(answer.json["id"])
     assert job["state"] == "done", (job["error"], served.vera.get(f"/jobs/{job['id']}/log").body)
-    assert (job["output"], job["attempts"]) == (root, 1)
+    assert (job["output"], job["attempts"]) == (root, 2)
     assert job["outcome"]["products"] == [f"{root}_drc.fits"]
     assert job["outcome"]["folder"] == f"{root}.mosaic"
     assert_same_product(job, local)
+    assert_every_task_once(folder)
     assert job["progress"]["bytes_read"] > 0
     assert served.vera.get(f"/jobs/{job['id']}/preview.png").body.startswith(b"\x89PNG")
     assert b"mosaic drizzle: s3://" in served.vera.get(f"/jobs/{job['id']}/log").body
@@ -93,28 +98,15 @@ def test_inputs_job_folder_and_product_in_a_store_give_the_bits_of_a_local_run(
     assert b"<h1" in page.body
     assert "sandbox" in page.headers["content-security-policy"]
     # Nothing is left on this machine, and nothing but the product and its folder in the store.
-    assert not served.service.store.folder_of(job["id"]).work.exists()
+    assert not folder.work.exists()
     assert [path for path in (base / "out").rglob("*") if path.is_file()] == []
     assert list_names(place_of(f"s3://{PRODUCTS}/vera/deep")) == ["m.mosaic", "m_drc.fits"]
+    assert "lock" not in list_names(place_of(f"{root}.mosaic"))
     # The product is an input for its owner, and for nobody else.
     again = wanted("next", inputs=[f"{root}_drc.fits"])
     assert served.vera.post("/jobs?dry_run=1", again).status == 200
     assert served.edwin.post("/jobs?dry_run=1", again).status == 422
     assert served.operator.post("/jobs?dry_run=1", again).status == 200
-
-
-def test_a_killed_job_in_a_store_is_continued(served: Served, local: Path) -> None:
-    identity = served.vera.post("/jobs", wanted(f"s3://{PRODUCTS}/vera/killed")).json["id"]
-    folder = served.service.store.folder_of(identity)
-    pid = freeze_in_the_middle(folder)
-    assert folder.work.is_dir()
-    os.killpg(pid, signal.SIGKILL)
-    job = served.vera.ended(identity)
-    assert (job["state"], job["attempts"]) == ("done", 2), job["error"]
-    assert_same_product(job, local)
-    assert_every_task_once(folder)
-    assert not folder.work.exists()
-    assert list_names(place_of(f"s3://{PRODUCTS}/vera/killed.mosaic")).count("lock") == 0
 
 
 @pytest.mark.parametrize(
