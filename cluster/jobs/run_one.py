@@ -39,7 +39,7 @@ from mosaic.outcome import PlanReport, Result, estimate_seconds
 from mosaic.parameters import load_settings
 from mosaic.places import Place, get, place_of, size_of
 from mosaic.retries import io_errors
-from mosaic.runlog import LOGGER_NAME, logging_to_file
+from mosaic.runlog import LOGGER_NAME, log_to_stderr, logging_to_file
 from mosaic.summary import format_summary
 
 EXIT_BUSY: Final = 3
@@ -314,12 +314,7 @@ def _losses() -> tuple[type[Exception], ...]:
 def main(arguments: Sequence[str]) -> int:
     """Run the job of a folder; see the module for the exit codes."""
     folder = JobFolder(Path(arguments[0]))
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    log_to_stderr()
     cancel = CancelToken()
     # The handler may have interrupted a holder of the token's lock.
     signal.signal(signal.SIGTERM, lambda *_: Thread(target=cancel.cancel, daemon=True).start())

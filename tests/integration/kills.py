@@ -58,7 +58,8 @@ def _stamps(folder: Place) -> Iterator[tuple[str, str]]:
         system, name = open_system(folder.url)
         for path, facts in with_retries(lambda: system.find(name, detail=True)).items():
             phase, task = path.split("/")[-2:]
-            if not phase.endswith("_solution"):
+            # A folder that holds nothing else yet is told of as if it were in itself.
+            if facts["type"] == "file" and not phase.endswith("_solution"):
                 yield f"{phase}/{task}", f"{facts['ETag']} {facts['LastModified']}"
         return
     for entry in os.scandir(folder) if folder.exists() else ():

@@ -267,6 +267,17 @@ def test_jobs_that_ended_long_ago_are_forgotten_and_no_others(bench: Bench) -> N
     assert bench.state(running) is JobState.RUNNING
 
 
+def test_a_service_forgets_by_itself(bench: Bench) -> None:
+    old = bench.submit("work")
+    bench.turn_until((old, JobState.DONE))
+    service = Runner(bench.store, bench.capacity, keep_s=-1.0)
+    service.start()
+    try:
+        wait_until(lambda: sum(bench.store.counts().values()) == 0, "an empty list")
+    finally:
+        service.stop()
+
+
 def test_a_stale_number_is_not_taken_for_the_process_of_a_job(bench: Bench) -> None:
     job = bench.submit()
     folder = bench.store.folder_of(job)

@@ -143,6 +143,7 @@ export function showJobs(main, service, parameters) {
 }
 
 function shorten(path) {
-  const parts = path.split("/");
-  return parts.length > 3 ? `…/${parts.slice(-2).join("/")}` : path;
+  const scheme = path.startsWith("s3://") ? "s3://" : "";
+  const parts = path.slice(scheme.length).split("/");
+  return parts.length > 3 ? `${scheme}…/${parts.slice(-2).join("/")}` : path;
 }
