@@ -19,7 +19,7 @@ from mosaic.graph.job import Job
 from mosaic.graph.plan import Plan
 from mosaic.graph.verify import locate_chunk
 from mosaic.options import RunOptions
-from mosaic.places import RemotePlace, get, list_names, place_of, put, remove, size_of, upload
+from mosaic.places import RemotePlace, get, list_names, place_of, put, put_new, remove, size_of, upload
 from mosaic.simulate import simulate
 from tests.support.objectstore import BUCKET, Faults, ObjectStore
 
@@ -134,6 +134,16 @@ def test_a_store_that_loses_every_write_is_named(store: ObjectStore) -> None:
     store.reset(Faults(truncate=1.0))
     with pytest.raises(OutputError, match=r"1 of 3 bytes are there afterwards"):
         put(place_of(_url("lost", "x")), b"abc")
+
+
+def test_a_bucket_that_is_not_there_is_named(store: ObjectStore, inputs: list[Path]) -> None:
+    for write in (put, put_new):
+        with pytest.raises(
+            OutputError, match=r"^s3://nowhere/m/x cannot be written \(.*not exist.*; check the name"
+        ):
+            write(RemotePlace("s3://nowhere/m/x"), b"abc")
+    with pytest.raises(OutputError, match=r"^s3://nowhere/m\.mosaic/.* cannot be written"):
+        _run([str(path) for path in inputs], "s3://nowhere/m")
 
 
 def test_a_large_file_arrives_in_parts_or_not_at_all(
