@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from tests.integration import kills, report, restarts, trouble
 from tests.integration.stage import Stage, make_inputs, run_locally
 from tests.support.objectstore import BUCKET, ObjectStore, running_store
 
-SCENARIOS = ("kills", "remote-kills", "store", "disk", "memory", "scheduler", "clocks", "restarts")
+OTHERS = {
+    "disk": trouble.full_disk,
+    "memory": trouble.over_memory,
+    "scheduler": trouble.no_scheduler,
+    "clocks": trouble.skewed_clocks,
+}
+SCENARIOS = ("kills", "remote-kills", "store", *OTHERS, "restarts")
 
 
 def main() -> None:
@@ -34,48 +41,42 @@ def main() -> None:
     needs_stage = set(chosen.scenarios) != {"restarts"}
     inputs = make_inputs(folder / "inputs") if needs_stage else []
     expected = run_locally(inputs, folder / "local") if needs_stage else {}
-    for name in chosen.scenarios:
-        start = time.monotonic()
-        if name == "restarts":
-            facts: Any = restarts.run(trouble.clear(folder / name), chosen.jobs)
-        else:
-            facts = _run(name, folder, inputs, expected, runs=chosen.runs, n_kills=chosen.kills)
-        _write(folder / "figures.json", name, facts)
-        if chosen.page:
-            report.write(chosen.page, json.loads((folder / "figures.json").read_text()))
-        print(f"{name}: {time.monotonic() - start:.0f} s {json.dumps(facts)}", flush=True)
-
-
-def _run(
-    name: str, folder: Path, inputs: list[str], expected: dict[str, str], *, runs: int, n_kills: int
-) -> Any:
-    place = trouble.clear(folder / name)
-    if name == "kills":
-        found = []
-        for seed in range(1, runs + 1):
-            with Stage(place / f"run{seed}", inputs) as stage:
-                out = stage.folder / "out"
-                out.mkdir()
-                options = ("--input-root", str(Path(inputs[0]).parent), "--output-root", str(out))
-                facts = kills.run_with_kills(
-                    stage, options, out / kills.USER, folder / "local", n_kills=n_kills, seed=seed
-                )
-                found.append(facts)
-                print(facts, flush=True)
-        return found
-    if name in {"store", "remote-kills"}:
-        with running_store(seed=7) as store:
+    with ExitStack() as stack:
+        if {"remote-kills", "store"} & set(chosen.scenarios):
+            # One for both: clients of this process stay connected to the first they met.
+            store = stack.enter_context(running_store(seed=7))
             os.environ.update(store.environment())
-            if name == "store":
-                return trouble.lossy_store(place, inputs, expected, store)
-            return _remote_kills(place, inputs, folder / "local", store, n_kills)
-    scenarios = {
-        "disk": trouble.full_disk,
-        "memory": trouble.over_memory,
-        "scheduler": trouble.no_scheduler,
-        "clocks": trouble.skewed_clocks,
-    }
-    return scenarios[name](place, inputs, expected)
+        for name in chosen.scenarios:
+            start = time.monotonic()
+            place = trouble.clear(folder / name)
+            if name == "restarts":
+                facts: Any = restarts.run(place, chosen.jobs)
+            elif name == "kills":
+                facts = _kills(place, inputs, folder / "local", chosen.runs, chosen.kills)
+            elif name == "remote-kills":
+                facts = _remote_kills(place, inputs, folder / "local", store, chosen.kills)
+            elif name == "store":
+                facts = trouble.lossy_store(place, inputs, expected, store)
+            else:
+                facts = OTHERS[name](place, inputs, expected)
+            _write(folder / "figures.json", name, facts)
+            if chosen.page:
+                report.write(chosen.page, json.loads((folder / "figures.json").read_text()))
+            print(f"{name}: {time.monotonic() - start:.0f} s {json.dumps(facts)}", flush=True)
+
+
+def _kills(place: Path, inputs: list[str], local: Path, runs: int, n_kills: int) -> list[dict[str, Any]]:
+    """Kill around jobs whose files are on the disk."""
+    found = []
+    for seed in range(1, runs + 1):
+        with Stage(place / f"run{seed}", inputs) as stage:
+            out = stage.folder / "out"
+            out.mkdir()
+            options = ("--input-root", str(Path(inputs[0]).parent), "--output-root", str(out))
+            facts = kills.run_with_kills(stage, options, out / kills.USER, local, n_kills=n_kills, seed=seed)
+            found.append(facts)
+            print(facts, flush=True)
+    return found
 
 
 def _remote_kills(
