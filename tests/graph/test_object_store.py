@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from mosaic import pipeline, places, retries
 from mosaic.errors import OutputError
+from mosaic.exposure import scratch
 from mosaic.graph import lock
 from mosaic.graph.job import Job
 from mosaic.graph.plan import Plan
@@ -162,7 +163,10 @@ def test_a_large_file_arrives_in_parts_or_not_at_all(
     assert get(target) == path.read_bytes()
 
 
-def test_pixels_are_fetched_once(store: ObjectStore, tmp_path: Path) -> None:
+def test_pixels_are_fetched_once(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However full the disk of the machine is.
+    monkeypatch.setattr(scratch, "_KEPT_FREE_SHARE", 0.0)
+    monkeypatch.setattr(scratch, "_KEPT_FREE_BYTES", 0)
     made = simulate(
         tmp_path / "in",
         instrument="acs/wfc",
