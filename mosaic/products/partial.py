@@ -7,6 +7,7 @@ the clean-up. Does not cover formats.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,10 @@ BLOCK = 2880
 
 HOLE = 1 << 14
 """Zeros of at least this many bytes, and aligned to as many, are left out of a file."""
+
+_NO_RANGES = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
+"""Errors of file systems between which the system cannot copy by itself."""
+_COPY_BYTES = 1 << 20
 
 
 class PartialFile:
@@ -92,6 +97,37 @@ class PartialFile:
         if head + blocks * HOLE < len(data):
             self.write(data[head + blocks * HOLE :])
 
+    def copy_from(self, source: BinaryIO, start: int, count: int) -> None:
+        """Append bytes of another file; they do not pass through this process where the system can help.
+
+        Parameters
+        ----------
+        source : file
+            Open for reading; its position does not matter.
+        start, count : int
+            First byte, and how many.
+
+        Raises
+        ------
+        EOFError
+            When the file ends before.
+        """
+        try:
+            file = self._open_file()
+            file.flush()
+            done = 0
+            while done < count:
+                n_copied = _copy_range(
+                    source.fileno(), start + done, file.fileno(), self.position + done, count - done
+                )
+                if n_copied == 0:
+                    raise EOFError(f"{source.name} ends at byte {start + done}")
+                done += n_copied
+            file.seek(self.position + count)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+        self.position += count
+
     def skip(self, n_bytes: int) -> None:
         """Append zeros as a hole."""
         try:
@@ -138,6 +174,18 @@ class PartialFile:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _copy_range(source: int, start: int, target: int, at: int, count: int) -> int:
+    """Copy bytes between open files, as many as it goes at once; return their number."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source, target, count, start, at)
+        except OSError as error:
+            if error.errno not in _NO_RANGES:
+                raise
+    data = os.pread(source, min(count, _COPY_BYTES), start)
+    return os.pwrite(target, data, at)
 
 
 def write_whole(path: Path, data: bytes) -> Path:
