@@ -452,6 +452,7 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     errors can cancel a small dither.
     """
     chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
+    sharp = {(i, k): _sharp_sources(images[i].chips[k].sources, find) for i, k in chips}
     fixed = {
         place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips
     }
@@ -461,7 +462,7 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
             is_same = images[i].detector == images[j].detector and one.wcs.shape_yx == two.wcs.shape_yx
             if i == j or one.extver != two.extver or not is_same:
                 continue
-            rows = _coincident(one, two, find)
+            rows = _coincident((one.wcs, *sharp[i, k]), (two.wcs, *sharp[j, m]))
             fixed[i, k][rows[0]] = True
             fixed[j, m][rows[1]] = True
     return [
@@ -476,18 +477,31 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     ]
 
 
-def _coincident(one: ChipSources, two: ChipSources, find: FindSettings) -> tuple[np.ndarray, np.ndarray]:
+_Sharp: TypeAlias = tuple[np.ndarray, DoubleArray, KDTree | None, BoolArray]
+"""Rows of the sharp sources, their places, a tree of all sources of the chip, and which of them are sharp."""
+
+
+def _sharp_sources(sources: Sources, find: FindSettings) -> _Sharp:
+    xy = np.stack([sources.x, sources.y], axis=1)
+    is_sharp = is_pixel_sharp(sources, find)
+    rows = np.flatnonzero(is_sharp)
+    return rows, xy[rows], KDTree(xy) if len(xy) else None, is_sharp
+
+
+def _coincident(
+    one: tuple[ChipWcs, np.ndarray, DoubleArray, KDTree | None, BoolArray],
+    two: tuple[ChipWcs, np.ndarray, DoubleArray, KDTree | None, BoolArray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of both that are sharp and share a detector position although the sky there differs."""
-    nothing = np.empty(0, dtype=np.intp)
-    a, b = one.sources, two.sources
-    if len(a) == 0 or len(b) == 0:
-        return nothing, nothing
-    distance, nearest = KDTree(np.stack([b.x, b.y], axis=1)).query(np.stack([a.x, a.y], axis=1))
-    is_sharp = is_pixel_sharp(a, find) & is_pixel_sharp(b, find)[nearest]
-    rows = np.flatnonzero((distance <= _FIXED_PX) & is_sharp)
-    ra1, dec1 = one.wcs.pixel_to_sky(a.x[rows], a.y[rows])
-    ra2, dec2 = two.wcs.pixel_to_sky(a.x[rows], a.y[rows])
+    (wcs, rows, xy, _, _), (other, _, _, tree, is_sharp) = one, two
+    if len(rows) == 0 or tree is None:
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    distance, nearest = tree.query(xy, distance_upper_bound=_FIXED_PX * (1.0 + 1e-9))
+    near = np.flatnonzero(distance <= _FIXED_PX)
+    near = near[is_sharp[nearest[near]]]
+    x, y = xy[near].T
+    (ra1, dec1), (ra2, dec2) = wcs.pixel_to_sky(x, y), other.pixel_to_sky(x, y)
     east = (np.mod(ra1 - ra2 + 180.0, 360.0) - 180.0) * np.cos(np.deg2rad(dec1))
-    moved_px = np.hypot(east, dec1 - dec2) * 3600.0 / one.wcs.natural_scale_arcsec
-    rows = rows[moved_px > _SMALLEST_DITHER_PX]
-    return rows, nearest[rows]
+    moved_px = np.hypot(east, dec1 - dec2) * 3600.0 / wcs.natural_scale_arcsec
+    near = near[moved_px > _SMALLEST_DITHER_PX]
+    return rows[near], nearest[near]

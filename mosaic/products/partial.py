@@ -24,9 +24,7 @@ BLOCK = 2880
 HOLE = 1 << 14
 """Zeros of at least this many bytes, and aligned to as many, are left out of a file."""
 
-_NO_RANGES = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
-"""Errors of file systems between which the system cannot copy by itself."""
-_COPY_BYTES = 1 << 20
+_COPY_BYTES = 1 << 18
 
 
 class PartialFile:
@@ -98,7 +96,7 @@ class PartialFile:
             self.write(data[head + blocks * HOLE :])
 
     def copy_from(self, source: BinaryIO, start: int, count: int) -> None:
-        """Append bytes of another file; they do not pass through this process where the system can help.
+        """Append bytes of another file.
 
         Parameters
         ----------
@@ -112,21 +110,15 @@ class PartialFile:
         EOFError
             When the file ends before.
         """
-        try:
-            file = self._open_file()
-            file.flush()
-            done = 0
-            while done < count:
-                n_copied = _copy_range(
-                    source.fileno(), start + done, file.fileno(), self.position + done, count - done
-                )
-                if n_copied == 0:
-                    raise EOFError(f"{source.name} ends at byte {start + done}")
-                done += n_copied
-            file.seek(self.position + count)
-        except OSError as error:
-            raise describe_failure(self.path, error) from error
-        self.position += count
+        # One small buffer stays in the cache of the processor.
+        buffer = memoryview(bytearray(min(count, _COPY_BYTES)))
+        done = 0
+        while done < count:
+            n_read = os.preadv(source.fileno(), [buffer[: count - done]], start + done)
+            if n_read == 0:
+                raise EOFError(f"{source.name} ends at byte {start + done}")
+            self.write(buffer[:n_read])
+            done += n_read
 
     def skip(self, n_bytes: int) -> None:
         """Append zeros as a hole."""
@@ -174,18 +166,6 @@ class PartialFile:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _copy_range(source: int, start: int, target: int, at: int, count: int) -> int:
-    """Copy bytes between open files, as many as it goes at once; return their number."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source, target, count, start, at)
-        except OSError as error:
-            if error.errno not in _NO_RANGES:
-                raise
-    data = os.pread(source, min(count, _COPY_BYTES), start)
-    return os.pwrite(target, data, at)
 
 
 def write_whole(path: Path, data: bytes) -> Path:
