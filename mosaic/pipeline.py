@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from mosaic.alignment.settings import AlignChoice, AlignParameters
 
 __all__ = [
+    "ALIGN_FOLDER",
     "PlanReport",
     "Remap",
     "Result",
@@ -66,6 +67,9 @@ __all__ = [
     "plan",
     "ready_kernels",
 ]
+
+ALIGN_FOLDER = "align"
+"""Folder in the job folder with what an alignment found."""
 
 Remap = Callable[[Sequence[Exposure], RunGrids], Sequence[Exposure]]
 """Replaces the coordinate maps of exposures, given both output frames."""
@@ -86,7 +90,7 @@ def plan(
     """
     options = options or RunOptions()
     settings = settings or load_settings(None, (), **parameters)
-    aligning = _resolve_alignment(align)
+    aligning = resolve_alignment(align)
     read = read_inputs(inputs, output, settings, options, is_run=False)
     names, made, _notes = make_plan(read, options)
     with _open_workers(options) as workers:
@@ -151,7 +155,7 @@ def drizzle(
     cancel = cancel or CancelToken()
     settings = settings or load_settings(None, (), **parameters)
     start = time.perf_counter()
-    aligning = _resolve_alignment(align)
+    aligning = resolve_alignment(align)
     bound_allocator()
     ready_kernels(settings, options, observer)
     with _open_workers(options, partial(observer.message, "WARNING")) as workers:
@@ -159,8 +163,14 @@ def drizzle(
         return _drizzle_inputs(read_inputs(inputs, output, settings, options), aligning, run, remap)
 
 
-def _resolve_alignment(align: AlignChoice) -> AlignParameters | None:
-    """Checked parameters of the alignment; None when none is wanted, which is known without its settings."""
+def resolve_alignment(align: AlignChoice) -> AlignParameters | None:
+    """Checked parameters of the alignment; None when none is wanted, which is known without its settings.
+
+    Raises
+    ------
+    ParameterError
+        As `mosaic.alignment.settings.resolve_align`.
+    """
     if align is None or align is False:
         return None
     from mosaic.alignment.settings import resolve_align  # noqa: PLC0415
@@ -229,7 +239,7 @@ def align_inputs(
     from mosaic.alignment.injob import align_exposures  # noqa: PLC0415
 
     while True:
-        folder = read.reader.job_folder / "align"
+        folder = read.reader.job_folder / ALIGN_FOLDER
         found = align_exposures(
             read.catalogue.exposures, aligning, options, folder, reuse=not options.restart
         )

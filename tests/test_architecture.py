@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mosaic.headers": BASE
     | PARAMETERS
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.naming", "mosaic.products.partial"},
-    "mosaic.solutions": BASE | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial"},
+    "mosaic.solutions": BASE
+    | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.checksum", "mosaic.products.partial"},
     "mosaic.products": BASE | PARAMETERS | SCIENCE | {"mosaic.graph", "mosaic.headers"},
     "mosaic.alignment": BASE | PARAMETERS | SCIENCE | OUTPUT,
     "mosaic.quality": BASE | PARAMETERS | SCIENCE | OUTPUT | {"mosaic.graph"},

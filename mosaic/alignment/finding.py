@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import KDTree
 
 from mosaic.alignment.settings import FindSettings
 from mosaic.errors import ParameterError
 from mosaic.kernels.segments import light_centres, segment_boxes
+from mosaic.kernels.smooth import bright_pixels, correlate_boxes
 from mosaic.steps.statistics import image_statistics
 from mosaic.types import BoolArray, DoubleArray, FloatArray
 
@@ -69,6 +69,11 @@ class DetectionKernel:
     """Kernel of zero sum and unit response to the Gaussian; zero outside the footprint."""
     sigma_xy: tuple[float, float]
     """Widths along x and y, pixels."""
+
+    @property
+    def weights(self) -> DoubleArray:
+        """The detection kernel in single precision, which is what images are correlated with."""
+        return self.detection.astype(np.float32).astype(np.float64)
 
     @property
     def half_xy(self) -> tuple[int, int]:
@@ -185,30 +190,29 @@ def find_sources(image: FloatArray, is_good: BoolArray | None, sigma: float, fin
     if not finite.all():
         fill = np.median(image[finite]) if finite.any() else np.float32(0.0)
         image = np.where(finite, image, np.float32(fill))
-    smooth = ndimage.correlate(image, kernel.detection.astype(np.float32), mode="reflect")
-    x0, y0 = _first_centres(smooth, is_good, find.threshold * sigma, kernel)
-    sources = _measure(image, smooth, (x0, y0), kernel, find)
+    image = np.ascontiguousarray(image)
+    x0, y0 = _first_centres(image, is_good, find.threshold * sigma, kernel)
+    sources = _measure(image, (x0, y0), kernel, find)
     return sources.take(_without_duplicates(sources, 0.5 * find.conv_width * find.nsigma))
 
 
 def _first_centres(
-    smooth: FloatArray, is_good: BoolArray | None, level: float, kernel: DetectionKernel
+    image: FloatArray, is_good: BoolArray | None, level: float, kernel: DetectionKernel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest pixels to the centroids of the segments whose boxes lie inside the image."""
-    ny, nx = smooth.shape
+    """Nearest pixels to the centroids of the segments above a level whose boxes lie inside the image."""
+    ny, nx = image.shape
     hx, hy = kernel.half_xy
-    is_above = smooth > np.float32(level)
+    places, light = bright_pixels(image, kernel.weights, level)
     if is_good is not None:
-        is_above &= is_good
-    boxes = segment_boxes(np.flatnonzero(is_above), nx)
-    x, y = light_centres(smooth, is_above, boxes, hx, hy).T
+        is_used = is_good.ravel()[places]
+        places, light = places[is_used], light[is_used]
+    x, y = light_centres(places, light, segment_boxes(places, nx), (ny, nx), (hy, hx)).T
     inside = (x >= hx) & (x < nx - hx) & (y >= hy) & (y < ny - hy)
     return x[inside], y[inside]
 
 
 def _measure(
     image: FloatArray,
-    smooth: FloatArray,
     centre_xy: tuple[np.ndarray, np.ndarray],
     kernel: DetectionKernel,
     find: FindSettings,
@@ -218,7 +222,7 @@ def _measure(
     dy, dx = np.mgrid[-hy : hy + 1, -hx : hx + 1]
     place = (centre_xy[1][:, None, None] + dy, centre_xy[0][:, None, None] + dx)
     raw = image[place].astype(np.float64)
-    response = smooth[place].astype(np.float64)
+    response = correlate_boxes(image, kernel.weights, *centre_xy).astype(np.float64)
     peak, flux = raw.max(axis=(1, 2)), raw.sum(axis=(1, 2))
     around = kernel.footprint & ((dx != 0) | (dy != 0))
     centre = response[:, hy, hx]

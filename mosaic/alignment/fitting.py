@@ -155,10 +155,9 @@ def _differences(reference_xy: DoubleArray, image_xy: DoubleArray, radius: float
         if n <= 100 or reference.count_neighbors(image, radius, p=np.inf) <= _MAX_PAIRS:
             break
         n = min(n, max(len(reference_xy), len(image_xy))) * 2 // 3
-    near = reference.query_ball_point(image.data, radius, p=np.inf, return_sorted=True)
-    counts = np.array([len(rows) for rows in near], dtype=np.intp)
-    rows = np.concatenate([np.asarray(part, dtype=np.intp) for part in near])
-    pairs: DoubleArray = np.repeat(image.data, counts, axis=0) - reference.data[rows]
+    near = reference.sparse_distance_matrix(image, radius, p=np.inf, output_type="ndarray")
+    near = near[np.lexsort((near["i"], near["j"]))]
+    pairs: DoubleArray = image.data[near["j"]] - reference.data[near["i"]]
     return pairs
 
 
@@ -187,9 +186,9 @@ def match(
     if len(reference_xy) == 0 or len(image_xy) == 0:
         return nothing, nothing
     distance, nearest = KDTree(image_xy).query(reference_xy, distance_upper_bound=tolerance)
-    _, back = KDTree(reference_xy).query(image_xy)
     rows = np.flatnonzero(np.isfinite(distance))
-    rows = rows[back[nearest[rows]] == rows]
+    _, back = KDTree(reference_xy).query(image_xy[nearest[rows]])
+    rows = rows[back == rows]
     return rows, nearest[rows]
 
 

@@ -71,18 +71,19 @@ def check_headerlets(paths: Sequence[str], settings: AlignSettings, folder: Path
 
 
 def make_headerlet(
-    path: str | Path, terms: Mapping[int, tuple[PairXY, Matrix2]], facts: FitFacts, settings: AlignSettings
+    path: str | Path,
+    solutions: Sequence[tuple[Mapping[int, tuple[PairXY, Matrix2]], FitFacts]],
+    settings: AlignSettings,
 ) -> Headerlet:
-    """Headerlet of a solution; the file is only read.
+    """Headerlet of the solutions of a file; the file is only read.
 
     Parameters
     ----------
     path : path
         The exposure, uncompressed.
-    terms : mapping of int to (pair of float, 2 x 2)
-        CRVAL and CD of the solution, degrees, by index of the extension.
-    facts : FitFacts
-        What is known of the fit.
+    solutions : sequence of (mapping of int to (pair of float, 2 x 2), FitFacts)
+        CRVAL and CD, degrees, by index of the extension, and what is known of the fit: one for each exposure
+        of the file.
     settings : AlignSettings
         Names and texts.
 
@@ -92,8 +93,9 @@ def make_headerlet(
         When the file cannot be read, or its distortion is incomplete.
     """
     with open_solutions(path) as hdul:
-        set_solution(hdul, terms, settings.wcsname, facts)
-        extension = hdul[next(iter(terms))].name
+        for terms, facts in solutions:
+            set_solution(hdul, terms, settings.wcsname, facts)
+        extension = hdul[next(iter(solutions[0][0]))].name
         return create_headerlet(
             hdul, settings.hdrname or settings.wcsname, sciext=extension, text=headerlet_text(settings)
         )
@@ -118,7 +120,7 @@ def write_headerlets(
         if not solution.is_good:
             continue
         terms = {chip.hdu_index: corrected_wcs(chip.wcs, frame, solution.fit) for chip in image.chips}
-        made = make_headerlet(image.path, terms, fit_facts(frame, solution), settings)
+        made = make_headerlet(image.path, [(terms, fit_facts(frame, solution))], settings)
         target = headerlet_path(folder, root_name(image.path), settings)
         written.append(write_whole(target, made.tobytes()))
     return written

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from astropy.io import fits
 from scipy.spatial import KDTree
 
 from mosaic.alignment.catalogs import FluxLimits, read_catalog_list, read_columns, select_rows
@@ -30,10 +31,12 @@ from mosaic.errors import (
     StructureError,
     TruncatedFileError,
 )
+from mosaic.exposure.blocks import data_block
 from mosaic.exposure.dq import good_mask, parse_bits
-from mosaic.exposure.inputs import root_name
-from mosaic.exposure.model import Chip, Exposure
-from mosaic.exposure.reader import read_dq, read_science
+from mosaic.exposure.inputs import root_name, strip_compression
+from mosaic.exposure.instruments import HeaderPair
+from mosaic.exposure.model import DataBlock, Exposure
+from mosaic.exposure.reader import as_flags, read_rows
 from mosaic.exposure.storage import open_fits
 from mosaic.geometry.wcs import ChipWcs, header_number
 from mosaic.types import BoolArray, DoubleArray, FloatArray, Window
@@ -118,8 +121,12 @@ class _ChipPlace:
     hdu_index: int
     wcs: ChipWcs
     exclusion: Path | None
-    chip: Chip | None = None
+    science: DataBlock | None = None
     """Where its pixels lie, when that is known; else the file is opened."""
+    dq: DataBlock | None = None
+    """Where its flags lie."""
+    rootname: str = ""
+    """Name of the exposure among those that the catalogue described."""
     cleaned: str = ""
     """Copy of the file without cosmic rays that is searched in its place."""
 
@@ -184,7 +191,9 @@ def read_exposures(
     for exposure in exposures:
         masks = [*excluded.get(exposure.filename, ()), *(None for _ in exposure.chips)]
         places = [
-            _ChipPlace(exposure.path, chip.extver, chip.hdu_index, chip.wcs, mask, chip)
+            _ChipPlace(
+                exposure.path, chip.extver, chip.hdu_index, chip.wcs, mask, chip.sci, chip.dq, chip.rootname
+            )
             for chip, mask in zip(exposure.chips, masks, strict=False)
         ]
         detector = f"{exposure.instrument} {exposure.detector}".strip()
@@ -277,7 +286,7 @@ def _open(path: str, exclusions: Sequence[Path | None]) -> tuple[ImageSources, l
                 extver = int(hdul[index].header.get("EXTVER", 1)) if index else 0
                 wcs = ChipWcs.from_hdulist(hdul, index, exposure=path, chip=f"sci,{extver}")
                 mask = exclusions[number] if number < len(exclusions) else None
-                places.append(_ChipPlace(path, extver, index, wcs, mask))
+                places.append(_ChipPlace(path, extver, index, wcs, mask, *_blocks(hdul, index, path)))
     except OSError as error:
         cause = " ".join(str(error).split())
         raise MissingFileError(
@@ -289,6 +298,25 @@ def _open(path: str, exclusions: Sequence[Path | None]) -> tuple[ImageSources, l
     epoch = None if start is None else 0.5 * (start + (start if end is None else end))
     detector = f"{primary.get('INSTRUME', '')} {primary.get('DETECTOR', '')}".strip()
     return ImageSources(path, detector, epoch, ()), places
+
+
+def _blocks(hdul: fits.HDUList, index: int, path: str) -> tuple[DataBlock | None, DataBlock | None]:
+    """Where pixels and flags of a chip lie in the file; nothing when astropy has to read them."""
+    headers = HeaderPair(path, "", hdul[0].header, hdul[index].header, int(hdul[index].ver))
+    science = _plain_block(hdul[index], path, headers)
+    flags = [hdu for hdu in hdul if hdu.name == "DQ" and hdu.ver == headers.extver]
+    if science is None or not flags:
+        return science, None
+    dq = _plain_block(flags[0], path, headers)
+    return (None, None) if dq is None or dq.shape_yx != science.shape_yx else (science, dq)
+
+
+def _plain_block(hdu: Any, path: str, headers: HeaderPair) -> DataBlock | None:  # noqa: ANN401  (astropy)
+    """Place of an image that is stored as it is; None for a compressed one, or with undefined integers."""
+    is_plain = isinstance(hdu, fits.ImageHDU | fits.PrimaryHDU) and strip_compression(path) == path
+    if not is_plain or "BLANK" in hdu.header or hdu.header.get("NAXIS") != 2:
+        return None
+    return data_block(hdu, path, headers)
 
 
 def _paired(places: Sequence[_ChipPlace], files: Sequence[Path]) -> list[tuple[_ChipPlace, Path]]:
@@ -333,17 +361,17 @@ def _cleaned(place: _ChipPlace, folder: str) -> _ChipPlace:
     """Chip whose pixels are those of a cleaned copy in a folder, if one was named."""
     if not folder:
         return place
-    name = place.chip.rootname if place.chip is not None else root_name(place.path)
+    name = place.rootname or root_name(place.path)
     return replace(place, cleaned=str(Path(folder) / f"{name}_crclean.fits"))
 
 
 def _find_on_chip(place: _ChipPlace, find: FindSettings, block: int) -> tuple[ChipSources, list[str]]:
     bits = parse_bits(find.dqbits, "dqbits")
     ignored: list[str] = []
-    if place.chip is None or place.cleaned:
+    if place.science is None or place.cleaned:
         image, is_good = _read_file(place, bits)
     else:
-        image, is_good = _read_chip(place.chip, bits)
+        image, is_good = _read_blocks(place, place.science, bits)
     sigma = background_sigma(image, is_good, find)
     if place.exclusion is not None:
         allowed, ignored = region_mask(place.exclusion, place.wcs.shape_yx, place.wcs)
@@ -374,11 +402,20 @@ def _read_file(place: _ChipPlace, bits: int | None) -> tuple[FloatArray, BoolArr
     return image, is_good
 
 
-def _read_chip(chip: Chip, bits: int | None) -> tuple[FloatArray, BoolArray | None]:
-    """Likewise, of a chip that the catalogue described."""
-    whole = Window(0, chip.shape_yx.ny, 0, chip.shape_yx.nx)
-    is_good = None if bits is None or chip.dq is None else good_mask(read_dq(chip, whole), bits)
-    return read_science(chip, whole), is_good
+def _read_blocks(
+    place: _ChipPlace, science: DataBlock, bits: int | None
+) -> tuple[FloatArray, BoolArray | None]:
+    """Likewise, of a chip whose pixels can be read without parsing headers."""
+    whole = Window(0, science.shape_yx.ny, 0, science.shape_yx.nx)
+    try:
+        is_good = None
+        if bits is not None and place.dq is not None:
+            is_good = good_mask(as_flags(read_rows(place.dq, whole)), bits)
+        return np.ascontiguousarray(read_rows(science, whole), dtype=np.float32), is_good
+    except (MissingFileError, TruncatedFileError) as error:
+        problem = f"{error.exposure} {error.problem}"
+        name = place.rootname or place.path
+        raise type(error)(name, problem, error.remedy, f"sci,{place.extver}") from error
 
 
 def block_medians(image: FloatArray, is_good: BoolArray | None, block: int) -> FloatArray:
@@ -415,6 +452,7 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     errors can cancel a small dither.
     """
     chips = [(i, k) for i, image in enumerate(images) for k in range(len(image.chips))]
+    sharp = {(i, k): _sharp_sources(images[i].chips[k].sources, find) for i, k in chips}
     fixed = {
         place: np.zeros(len(images[place[0]].chips[place[1]].sources), dtype=np.bool_) for place in chips
     }
@@ -424,7 +462,7 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
             is_same = images[i].detector == images[j].detector and one.wcs.shape_yx == two.wcs.shape_yx
             if i == j or one.extver != two.extver or not is_same:
                 continue
-            rows = _coincident(one, two, find)
+            rows = _coincident((one.wcs, *sharp[i, k]), (two.wcs, *sharp[j, m]))
             fixed[i, k][rows[0]] = True
             fixed[j, m][rows[1]] = True
     return [
@@ -439,18 +477,31 @@ def leave_out_fixed(images: Sequence[ImageSources], find: FindSettings) -> list[
     ]
 
 
-def _coincident(one: ChipSources, two: ChipSources, find: FindSettings) -> tuple[np.ndarray, np.ndarray]:
+_Sharp: TypeAlias = tuple[np.ndarray, DoubleArray, KDTree | None, BoolArray]
+"""Rows of the sharp sources, their places, a tree of all sources of the chip, and which of them are sharp."""
+
+
+def _sharp_sources(sources: Sources, find: FindSettings) -> _Sharp:
+    xy = np.stack([sources.x, sources.y], axis=1)
+    is_sharp = is_pixel_sharp(sources, find)
+    rows = np.flatnonzero(is_sharp)
+    return rows, xy[rows], KDTree(xy) if len(xy) else None, is_sharp
+
+
+def _coincident(
+    one: tuple[ChipWcs, np.ndarray, DoubleArray, KDTree | None, BoolArray],
+    two: tuple[ChipWcs, np.ndarray, DoubleArray, KDTree | None, BoolArray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of both that are sharp and share a detector position although the sky there differs."""
-    nothing = np.empty(0, dtype=np.intp)
-    a, b = one.sources, two.sources
-    if len(a) == 0 or len(b) == 0:
-        return nothing, nothing
-    distance, nearest = KDTree(np.stack([b.x, b.y], axis=1)).query(np.stack([a.x, a.y], axis=1))
-    is_sharp = is_pixel_sharp(a, find) & is_pixel_sharp(b, find)[nearest]
-    rows = np.flatnonzero((distance <= _FIXED_PX) & is_sharp)
-    ra1, dec1 = one.wcs.pixel_to_sky(a.x[rows], a.y[rows])
-    ra2, dec2 = two.wcs.pixel_to_sky(a.x[rows], a.y[rows])
+    (wcs, rows, xy, _, _), (other, _, _, tree, is_sharp) = one, two
+    if len(rows) == 0 or tree is None:
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    distance, nearest = tree.query(xy, distance_upper_bound=_FIXED_PX * (1.0 + 1e-9))
+    near = np.flatnonzero(distance <= _FIXED_PX)
+    near = near[is_sharp[nearest[near]]]
+    x, y = xy[near].T
+    (ra1, dec1), (ra2, dec2) = wcs.pixel_to_sky(x, y), other.pixel_to_sky(x, y)
     east = (np.mod(ra1 - ra2 + 180.0, 360.0) - 180.0) * np.cos(np.deg2rad(dec1))
-    moved_px = np.hypot(east, dec1 - dec2) * 3600.0 / one.wcs.natural_scale_arcsec
-    rows = rows[moved_px > _SMALLEST_DITHER_PX]
-    return rows, nearest[rows]
+    moved_px = np.hypot(east, dec1 - dec2) * 3600.0 / wcs.natural_scale_arcsec
+    near = near[moved_px > _SMALLEST_DITHER_PX]
+    return rows[near], nearest[near]

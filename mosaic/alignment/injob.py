@@ -9,24 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from astropy.io import fits
+
+from mosaic.alignment.fitting import IDENTITY
 from mosaic.alignment.headerlets import headerlet_path, make_headerlet
 from mosaic.alignment.images import read_exposures
 from mosaic.alignment.measure import measure
 from mosaic.alignment.products import SOLUTION_NAME, AlignProducts, describe, write_products
 from mosaic.alignment.result import describe_solution
 from mosaic.alignment.settings import AlignParameters, AlignSettings
+from mosaic.alignment.solution import direction_change
 from mosaic.errors import AlignmentError, ParameterError
-from mosaic.exposure.model import Exposure
+from mosaic.exposure.alternate_wcs import alternate_names
+from mosaic.exposure.inputs import root_name
+from mosaic.exposure.model import Chip, Exposure
 from mosaic.exposure.storage import open_fits, size_and_tag
+from mosaic.geometry.correction import LinearWcs, correct_chip
+from mosaic.geometry.tangent import Matrix2, PairXY
 from mosaic.options import RunOptions
 from mosaic.products.partial import write_whole
 from mosaic.solutions.corrections import FitFacts
+from mosaic.types import DoubleArray
 
 _REMEDY: Final = "correct the alignment parameters, drizzle without it, or set the exposure aside"
 
@@ -43,6 +54,8 @@ class JobAlignment:
     """What was found, one line an exposure."""
     facts: Mapping[str, FitFacts]
     """What is known of the fit, by root name."""
+    changes: Mapping[str, DoubleArray] = field(default_factory=dict)
+    """Corrections as homographies of directions, by root name."""
 
 
 def align_exposures(
@@ -91,6 +104,7 @@ def align_exposures(
     aligned: list[Exposure] = []
     failed: list[AlignmentError] = []
     facts: dict[str, FitFacts] = {}
+    changes: dict[str, DoubleArray] = {}
     for exposure in exposures:
         about = found["images"][exposure.rootname]
         if "chips" not in about:
@@ -99,7 +113,8 @@ def align_exposures(
             continue
         aligned.append(_corrected(exposure, about["chips"], settings))
         facts[exposure.rootname] = _facts(about)
-    return JobAlignment(tuple(aligned), tuple(failed), tuple(found["lines"]), facts)
+        changes[exposure.rootname] = _change(found["frame"], about)
+    return JobAlignment(tuple(aligned), tuple(failed), tuple(found["lines"]), facts, changes)
 
 
 def _measure(
@@ -182,6 +197,12 @@ def _corrected(exposure: Exposure, terms: Mapping[str, Any], settings: AlignSett
     return replace(exposure, chips=tuple(chips), wcs_solution=settings.wcsname, fingerprint=fingerprint)
 
 
+def _change(frame: Mapping[str, Any], about: Mapping[str, Any]) -> DoubleArray:
+    """Correction of an exposure, for the chips of its file that the run does not use."""
+    fit = replace(IDENTITY, matrix=np.array(about["matrix"]), offset_xy=np.array(about["shift_px"]))
+    return direction_change(frame["cd"], frame["crval_deg"], fit)
+
+
 def _facts(about: Mapping[str, Any]) -> FitFacts:
     if about["status"] != "aligned":
         return FitFacts()
@@ -210,20 +231,55 @@ def write_job_headerlets(
     """
     written: list[Path] = []
     notes: list[str] = []
+    parts: dict[str, list[Exposure]] = {}
     for exposure in alignment.exposures if settings.headerlet else ():
-        if not exposure.wcs_solution:
-            continue
-        path = exposure.chips[0].sci.path
-        with open_fits(path) as hdul:
-            n_science = sum(hdu.name == "SCI" for hdu in hdul)
-        if n_science > len(exposure.chips):
+        if exposure.wcs_solution:
+            parts.setdefault(exposure.chips[0].sci.path, []).append(exposure)
+    for path, exposures in parts.items():
+        solutions, left = _solutions_of_file(path, exposures, alignment)
+        name = exposures[0].rootname if len(exposures) == 1 and not left else root_name(path)
+        if left:
             notes.append(
-                f"{exposure.rootname}: no headerlet, the run uses {len(exposure.chips)} of the {n_science} "
-                "SCI extensions of its file"
+                f"{name}: {', '.join(left)} keep their WCS in its headerlet, the run did not align them"
             )
-            continue
-        terms = {chip.hdu_index: (chip.wcs.crval_deg, chip.wcs.cd) for chip in exposure.chips}
-        made = make_headerlet(path, terms, alignment.facts[exposure.rootname], settings)
-        target = headerlet_path(folder, exposure.rootname, settings)
-        written.append(write_whole(target, made.tobytes()))
+        made = make_headerlet(path, solutions, settings)
+        written.append(write_whole(headerlet_path(folder, name, settings), made.tobytes()))
     return written, notes
+
+
+def _solutions_of_file(
+    path: str, exposures: Sequence[Exposure], alignment: JobAlignment
+) -> tuple[list[tuple[dict[int, tuple[PairXY, Matrix2]], FitFacts]], list[str]]:
+    """Solutions of the exposures in a file, and the extensions of others, which the run left out.
+
+    Chips that belong to the one exposure but were not drizzled move with it.
+    """
+    solutions: list[tuple[dict[int, tuple[PairXY, Matrix2]], FitFacts]] = []
+    covered: set[int] = set()
+    for exposure in exposures:
+        terms = {chip.hdu_index: (chip.wcs.crval_deg, chip.wcs.cd) for chip in exposure.chips}
+        covered |= terms.keys()
+        solutions.append((terms, alignment.facts[exposure.rootname]))
+    with open_fits(path) as hdul:
+        others = [index for index, hdu in enumerate(hdul) if hdu.name == "SCI" and index not in covered]
+        holds_several = any(chip.extver != chip.file_extver for e in exposures for chip in e.chips)
+        if holds_several or len(exposures) > 1:
+            return solutions, [f"[sci,{hdul[index].ver}]" for index in others]
+        chip, change = exposures[0].chips[0], alignment.changes[exposures[0].rootname]
+        key = _key_used(hdul[chip.hdu_index].header, chip, change) if others else ""
+        for index in others:
+            wcs = LinearWcs.from_header(hdul[index].header, key)
+            solutions[0][0][index] = correct_chip(wcs.crval_deg, wcs.cd, change)
+    return solutions, []
+
+
+def _key_used(header: fits.Header, chip: Chip, change: DoubleArray) -> str:
+    """Key of the WCS that the correction took to where the chip is now."""
+
+    def distance(key: str) -> float:
+        wcs = LinearWcs.from_header(header, key)
+        (ra, dec), cd = correct_chip(wcs.crval_deg, wcs.cd, change)
+        away = abs(math.remainder(ra - chip.wcs.crval_deg[0], 360.0)) + abs(dec - chip.wcs.crval_deg[1])
+        return away + float(np.abs(np.array(cd) - np.array(chip.wcs.cd)).max())
+
+    return min(("", *alternate_names(header)), key=distance)

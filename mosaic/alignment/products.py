@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,10 @@ def write_products(products: AlignProducts, settings: AlignSettings, folder: Pat
     """
     written = [_write_text(folder / SOLUTION_NAME, json.dumps(describe(products), indent=1) + "\n")]
     if settings.writecat and not settings.clean:
+        xy = products.reference_xy + products.frame.crpix_xy
+        reference = _rows("%.6f  %.6f", xy.T)
         for image, solution in zip(products.images, products.solutions, strict=True):
-            written += _write_catalogs(folder, image, products, settings)
+            written += _write_catalogs(folder, image, reference, settings)
             if solution.status == "aligned":
                 written += _write_matches(folder, image, solution, products)
         written += _write_lists(folder, products, settings)
@@ -157,16 +160,16 @@ def _write_text(path: Path, text: str) -> Path:
 
 
 def _rows(form: str, columns: Iterable[Sequence[Any] | np.ndarray]) -> str:
-    return "".join(form % row + "\n" for row in zip(*columns, strict=True))
+    values = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns]
+    n = len(values[0])
+    return f"{form}\n" * n % tuple(chain.from_iterable(zip(*values, strict=True)))
 
 
 def _catalog_name(image: ImageSources, chip: ChipSources) -> str:
     return f"{image.root}_sci{max(1, chip.extver)}_xy_catalog.coo"
 
 
-def _write_catalogs(
-    folder: Path, image: ImageSources, products: AlignProducts, settings: AlignSettings
-) -> list[Path]:
+def _write_catalogs(folder: Path, image: ImageSources, reference: str, settings: AlignSettings) -> list[Path]:
     """Write what was found on every chip, and the sky and reference catalogues that go with the image."""
     written = []
     for chip in image.chips:
@@ -184,10 +187,8 @@ def _write_catalogs(
     head = f"# Sky positions for: {image.name}\n# RA        Dec\n# (deg)     (deg)\n"
     sky = _rows("%0.12f  %0.12f", image.sky())
     written.append(_write_text(folder / f"{image.root}_sky_catalog.coo", head + sky))
-    xy = products.reference_xy + products.frame.crpix_xy
     head = f"# Reference positions for: {image.name}\n# X  Y  (pixels of the reference frame)\n"
-    text = head + _rows("%.6f  %.6f", xy.T)
-    return [*written, _write_text(folder / f"{image.root}_refxy_catalog.coo", text)]
+    return [*written, _write_text(folder / f"{image.root}_refxy_catalog.coo", head + reference)]
 
 
 def _write_matches(

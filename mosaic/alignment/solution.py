@@ -73,16 +73,23 @@ def corrected_sky(
     return frame.pixel_to_sky(xy[:, 0] + frame.crpix_xy[0] - 1.0, xy[:, 1] + frame.crpix_xy[1] - 1.0)
 
 
-def direction_change(frame: OutputGrid, fit: Fit) -> DoubleArray:
+def direction_change(cd: Matrix2, crval_deg: PairXY, fit: Fit) -> DoubleArray:
     """Correction as a homography of directions on the sky, (3, 3).
 
     In the tangent plane of the frame the correction is linear; its axes turn that into directions.
+
+    Parameters
+    ----------
+    cd, crval_deg : 2 x 2 and pair of float
+        Of the frame, degrees.
+    fit : Fit
+        The correction.
     """
-    cd, inverse = np.array(frame.cd), np.linalg.inv(fit.matrix).T
+    matrix, inverse = np.array(cd), np.linalg.inv(fit.matrix).T
     plane = np.eye(3)
-    plane[:2, :2] = cd @ inverse @ np.linalg.inv(cd)
-    plane[:2, 2] = -np.deg2rad(cd @ inverse @ fit.offset_xy)
-    axes = tangent_basis(frame.crval_deg)
+    plane[:2, :2] = matrix @ inverse @ np.linalg.inv(matrix)
+    plane[:2, 2] = -np.deg2rad(matrix @ inverse @ fit.offset_xy)
+    axes = tangent_basis(crval_deg)
     change: DoubleArray = axes @ plane @ axes.T
     return change
 
@@ -99,7 +106,7 @@ def corrected_wcs(wcs: ChipWcs, frame: OutputGrid, fit: Fit) -> tuple[PairXY, Ma
     cd : 2 x 2
         Degrees per pixel.
     """
-    return correct_chip(wcs.crval_deg, wcs.cd, direction_change(frame, fit))
+    return correct_chip(wcs.crval_deg, wcs.cd, direction_change(frame.cd, frame.crval_deg, fit))
 
 
 def fit_facts(frame: OutputGrid, solution: Solution) -> FitFacts:

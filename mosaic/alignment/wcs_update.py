@@ -111,7 +111,8 @@ def _update_header(
     frame: OutputGrid, image: ImageSources, solution: Solution, settings: AlignSettings
 ) -> None:
     path, indices = Path(image.path), [chip.hdu_index for chip in image.chips]
-    facts, change = fit_facts(frame, solution), direction_change(frame, solution.fit)
+    facts = fit_facts(frame, solution)
+    change = direction_change(frame.cd, frame.crval_deg, solution.fit)
     with edited(path, path) as hdul:
         correct_exposure(hdul, indices, change, settings.wcsname, facts, reuse_name=settings.reusename)
         for index in indices:

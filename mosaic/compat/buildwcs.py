@@ -4,27 +4,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from mosaic.compat.tasks import number_or_none, task_values
+from mosaic.errors import ParameterError
 from mosaic.solutions.buildwcs import UserWcs, as_headerlet, build_wcs
 from mosaic.solutions.editing import write_file
+
+__all__ = ["buildwcs", "run"]
+__taskname__ = "buildwcs"
+
+_USER = ("outscale", "orient", "raref", "decref", "xrefpix", "yrefpix", "outnx", "outny")
+_DEFAULTS = {
+    "outwcs": None, "wcsname": None, "refimage": None, "undistort": True, "applycoeffs": False,
+    "coeffsfile": None, "userwcs": False, **dict.fromkeys(_USER),
+}  # fmt: skip
 
 
 def buildwcs(
     outwcs: str,
-    wcsname: str = "",
-    refimage: str = "",
-    undistort: bool = True,
-    applycoeffs: bool = False,
-    coeffsfile: str = "",
-    userwcs: bool = False,
-    outscale: float | None = None,
-    orient: float | None = None,
-    raref: float | None = None,
-    decref: float | None = None,
-    xrefpix: float | None = None,
-    yrefpix: float | None = None,
-    outnx: int | None = None,
-    outny: int | None = None,
+    configObj: Any = None,  # noqa: ANN401
+    editpars: bool = False,
+    **input_dict: Any,  # noqa: ANN401
 ) -> None:
     """Write the headerlet of a WCS.
 
@@ -32,25 +33,54 @@ def buildwcs(
     ----------
     outwcs : str
         File to write; ``.fits`` is appended when absent.
-    wcsname, refimage, undistort, applycoeffs, coeffsfile
-        As `mosaic.solutions.buildwcs.build_wcs`.
-    userwcs : bool
-        Whether the values that follow count.
-    outscale, orient, raref, decref, xrefpix, yrefpix, outnx, outny : number, optional
-        As `mosaic.solutions.buildwcs.UserWcs`.
+    configObj : mapping or path, optional
+        Parameter object or file.
+    editpars : bool
+        Accepted, no effect: there is no editor.
+    **input_dict
+        Parameters by name: ``wcsname``, ``refimage``, ``undistort``, ``applycoeffs``, ``coeffsfile`` as
+        `mosaic.solutions.buildwcs.build_wcs`; ``userwcs``, whether those of
+        `mosaic.solutions.buildwcs.UserWcs` count.
 
     Raises
     ------
     ParameterError
-        When there is neither a reference image nor values.
+        When there is neither a reference image nor values, or a name is unknown.
     """
-    user = UserWcs(outscale, orient, raref, decref, xrefpix, yrefpix, outnx, outny)
+    del editpars
+    values = {} if configObj is None else task_values(__taskname__, configObj, _DEFAULTS)
+    run(values | input_dict | {"outwcs": outwcs})
+
+
+def run(configObj: Any, wcsmap: Any = None) -> None:  # noqa: ANN401
+    """Write the headerlet of a WCS whose parameters are all in an object or file.
+
+    Parameters
+    ----------
+    configObj : mapping or path
+        Parameter object or file.
+    wcsmap : object
+        Without meaning here.
+
+    Raises
+    ------
+    ParameterError
+        As `buildwcs` does.
+    """
+    del wcsmap
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    if values["outwcs"] is None:
+        raise ParameterError(f"{__taskname__}: name the file to write (outwcs)")
+    numbers = {name: number_or_none(__taskname__, name, values[name]) for name in _USER}
+    sides = {name: None if numbers[name] is None else int(numbers[name] or 0) for name in _USER[6:]}
+    user = UserWcs(*(numbers[name] for name in _USER[:6]), sides["outnx"], sides["outny"])
     built = build_wcs(
-        wcsname=wcsname,
-        refimage=refimage,
-        undistort=undistort,
-        applycoeffs=applycoeffs,
-        coeffsfile=coeffsfile,
-        user=user if userwcs else UserWcs(),
+        wcsname=values["wcsname"] or "",
+        refimage=values["refimage"] or "",
+        undistort=values["undistort"],
+        applycoeffs=values["applycoeffs"],
+        coeffsfile=values["coeffsfile"] or "",
+        user=user if values["userwcs"] else UserWcs(),
     )
-    write_file(as_headerlet(built).hdul, Path(outwcs if outwcs.endswith(".fits") else f"{outwcs}.fits"))
+    name = str(values["outwcs"])
+    write_file(as_headerlet(built).hdul, Path(name if name.endswith(".fits") else f"{name}.fits"))

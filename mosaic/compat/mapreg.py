@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mosaic.compat.tasks import task_values
 from mosaic.errors import ParameterError
 from mosaic.tools.extensions import parse_image_name
 from mosaic.tools.mapreg import MappedRegions, RegionMap, map_regions
 from mosaic.tools.region_images import Filter
 from mosaic.values import is_blank
 
-__all__ = ["MapReg", "map_region_files"]
+__all__ = ["MapReg", "map_region_files", "run"]
+__taskname__ = "mapreg"
 
+_DEFAULTS: Final = {
+    "input_reg": None, "images": None, "img_wcs_ext": "SCI", "chip_reg": None, "outpath": "./regions",
+    "filter": None, "catfname": "exclusions_cat.txt", "append": False, "verbose": True,
+}  # fmt: skip
 _FILTERS: Final[dict[str, Filter]] = {"fast": "fast", "precise": "precise", "": "all"}
 
 
@@ -81,3 +87,14 @@ def MapReg(  # noqa: N802  (DrizzlePac's name)
 
 
 map_region_files = MapReg
+
+
+def run(configObj: Any) -> list[MappedRegions]:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `MapReg` from a parameter object or file.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    return MapReg(**task_values(__taskname__, configObj, _DEFAULTS))

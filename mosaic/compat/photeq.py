@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from mosaic.compat.tasks import number_or_none, task_values
 from mosaic.runlog import logging_to_file
 from mosaic.tools.photeq import PhotometryKeywords, equalise
 
-__all__ = ["photeq"]
+__all__ = ["photeq", "run"]
+__taskname__ = "photeq"
+
+_DEFAULTS = {
+    "files": "*_flt.fits", "sciext": "SCI", "errext": "ERR", "ref_phot": None, "ref_phot_ext": None,
+    "phot_kwd": "PHOTFLAM", "aux_phot_kwd": "PHOTFNU", "search_primary": True, "readonly": True,
+    "clobber": False, "logfile": "photeq.log",
+}  # fmt: skip
 
 
 def photeq(
@@ -54,3 +63,16 @@ def photeq(
                 "%s[%s]: %s %.9g, pixels %s times %.9g",
                 *(item.path, item.extension, phot_kwd, item.before, what, item.ratio),
             )
+
+
+def run(configObj: Any) -> None:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `photeq` from a parameter object or file.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    reference = number_or_none(__taskname__, "ref_phot", values.pop("ref_phot"))
+    photeq(ref_phot=reference, **values)

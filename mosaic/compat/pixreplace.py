@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from mosaic.compat.tasks import number_or_none, task_values
 from mosaic.tools.pixreplace import replace_pixels
 
-__all__ = ["replace"]
+__all__ = ["replace", "run"]
+__taskname__ = "pixreplace"
+
+_DEFAULTS = {"input": None, "pixvalue": None, "newvalue": 0.0, "ext": None}
 
 
 def replace(
@@ -37,3 +42,18 @@ def replace(
             f"Converting {done.path}[{done.extension}] value of {wanted} to {newvalue}: "
             f"{done.n_pixels} pixels\n"
         )
+
+
+def run(configObj: Any) -> None:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `replace` from a parameter object or file; `ext` is a comma list of numbers.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    value = number_or_none(__taskname__, "pixvalue", values["pixvalue"])
+    parts = [] if values["ext"] is None else str(values["ext"]).strip("[]()").split(",")
+    numbers = [int(number_or_none(__taskname__, "ext", part) or 0) for part in parts]
+    replace(values["input"], pixvalue=value, newvalue=values["newvalue"], ext=numbers or None)

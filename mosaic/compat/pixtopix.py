@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from mosaic.compat.positions import Numbers, coordinate_pairs, report
+from mosaic.compat.positions import Numbers, coordinate_pairs, file_and_numbers, report
+from mosaic.compat.tasks import task_values
 from mosaic.tools.positions import Direction, pixel_to_pixel
 
-__all__ = ["tran"]
+__all__ = ["run", "tran"]
+__taskname__ = "pixtopix"
+
+_DEFAULTS = {
+    "inimage": None, "outimage": None, "direction": "forward", "x": None, "y": None, "coords": None,
+    "coordfile": None, "colnames": None, "separator": None, "precision": 6, "output": None, "verbose": False,
+}  # fmt: skip
 
 
 def tran(
@@ -52,3 +59,16 @@ def tran(
         inimage, "X(in)      Y(in)             X(out)         Y(out)", rows, texts, output, verbose=verbose
     )
     return (out_x[0], out_y[0]) if is_single else (out_x, out_y)
+
+
+def run(configObj: Any) -> tuple[Any, Any]:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `tran` from a parameter object or file; without an output file the result is shown.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    coords = values.pop("coords")
+    return tran(**values | file_and_numbers(__taskname__, values, coords))

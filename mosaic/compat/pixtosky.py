@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from mosaic.compat.positions import Numbers, coordinate_pairs, report
+from mosaic.compat.positions import Numbers, coordinate_pairs, file_and_numbers, report
+from mosaic.compat.tasks import task_values
 from mosaic.tools.extensions import read_wcs
 from mosaic.tools.positions import pixel_to_sky
 from mosaic.tools.sexagesimal import format_dec, format_ra
 
-__all__ = ["xy2rd"]
+__all__ = ["run", "xy2rd"]
+__taskname__ = "pixtosky"
+
+_DEFAULTS = {
+    "input": None, "x": None, "y": None, "coords": None, "coordfile": None, "colnames": None,
+    "separator": None, "hms": False, "precision": 6, "output": None, "verbose": False,
+}  # fmt: skip
 
 HEADING = "X      Y         RA             Dec"
 """Column heads of a listing."""
@@ -64,3 +71,16 @@ def xy2rd(
         first, second = [a for a, _ in texts], [d for _, d in texts]
         return (first[0], second[0]) if is_single else (first, second)
     return (ra[0], dec[0]) if is_single else (ra, dec)
+
+
+def run(configObj: Any) -> tuple[Any, Any]:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `xy2rd` from a parameter object or file; without an output file the result is shown.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    coords = values.pop("coords")
+    return xy2rd(**values | file_and_numbers(__taskname__, values, coords))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mosaic.compat.tasks import number_or_none
 from mosaic.errors import ParameterError
 from mosaic.tools.coordinates import listing, read_columns, to_numbers, write_columns
 from mosaic.types import DoubleArray
@@ -37,6 +38,13 @@ def coordinate_pairs(
     if xs.shape != ys.shape or xs.ndim != 1:
         raise ParameterError(f"x and y differ in shape: {xs.shape} and {ys.shape}")
     return xs.tolist(), ys.tolist(), np.ndim(x) == 0
+
+
+def file_and_numbers(task: str, values: Mapping[str, Any], coords: str | None) -> dict[str, Any]:
+    """What `run` of a coordinate task makes of its parameters: `coords` is an older name of the file."""
+    numbers = {name: number_or_none(task, name, values[name]) for name in ("x", "y")}
+    is_shown = values["verbose"] or values["output"] is None
+    return numbers | {"coordfile": values["coordfile"] or coords, "verbose": is_shown}
 
 
 def zero_based(colnames: str | Sequence[Any] | None) -> list[Any] | None:

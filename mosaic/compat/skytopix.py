@@ -13,13 +13,20 @@ import numpy as np
 
 from mosaic.compat.pixtosky import HEADING
 from mosaic.compat.positions import report, zero_based
+from mosaic.compat.tasks import task_values
 from mosaic.errors import ParameterError
 from mosaic.tools.coordinates import read_columns
 from mosaic.tools.extensions import read_wcs
 from mosaic.tools.positions import sky_to_pixel
 from mosaic.tools.sexagesimal import parse_dec, parse_ra
 
-__all__ = ["rd2xy"]
+__all__ = ["rd2xy", "run"]
+__taskname__ = "skytopix"
+
+_DEFAULTS = {
+    "input": None, "ra": None, "dec": None, "coordfile": None, "colnames": None,
+    "precision": 3, "output": None, "verbose": False,
+}  # fmt: skip
 
 
 def rd2xy(
@@ -59,3 +66,15 @@ def rd2xy(
     rows = [(*text, str(float(a)), str(float(d))) for text, a, d in zip(texts, ra_deg, dec_deg, strict=True)]
     report(input, HEADING, rows, texts, output, verbose=verbose)
     return (x[0], y[0]) if is_single else (x, y)
+
+
+def run(configObj: Any) -> tuple[Any, Any]:  # noqa: ANN401  (DrizzlePac's name)
+    """Run `rd2xy` from a parameter object or file; without an output file the result is shown.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    values = task_values(__taskname__, configObj, _DEFAULTS)
+    return rd2xy(**values | {"verbose": values["verbose"] or values["output"] is None})

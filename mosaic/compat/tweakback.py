@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from mosaic.compat.tasks import task_values
 from mosaic.errors import MissingFileError, ParameterError
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.solutions.tweakback import (
@@ -19,6 +21,14 @@ from mosaic.solutions.tweakback import (
     original_by_default,
     read_correction,
 )
+
+__all__ = ["apply_tweak", "run", "tweakback"]
+__taskname__ = "tweakback"
+
+_DEFAULTS = {
+    "drzfile": None, "newname": None, "input": None, "origwcs": None, "wcsname": None, "extname": "SCI",
+    "verbose": True, "force": False,
+}  # fmt: skip
 
 
 def apply_tweak(
@@ -117,6 +127,20 @@ def tweakback(
         extname=extname,
         reuse_name=force,
     )
+
+
+def run(configobj: Any) -> None:  # noqa: ANN401
+    """Run `tweakback` from a parameter object or file.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values, and when there is no drizzled file.
+    """
+    values = task_values(__taskname__, configobj, _DEFAULTS)
+    if values["drzfile"] is None:
+        raise ParameterError(f"{__taskname__}: name the drizzled file (drzfile)")
+    tweakback(**values)
 
 
 def _inputs(correction: DrizzledCorrection, product: str, given: str | Sequence[str] | None) -> list[Path]:

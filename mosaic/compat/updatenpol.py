@@ -5,14 +5,22 @@ Files that have no DGEOFILE are updated too. Does not cover asking for file name
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
+from mosaic.compat.tasks import run_main, task_values
 from mosaic.errors import ParameterError
 from mosaic.tools.extensions import find_files
 from mosaic.tools.updatenpol import Assignment, assign_references, derive_wcs, reference_folder
 
-__all__ = ["update"]
+__all__ = ["main", "run", "update"]
+__taskname__ = "updatenpol"
+
+_DEFAULTS = {
+    "input": "*flt.fits", "refdir": "jref$", "local": False, "interactive": False, "wcsupdate": True,
+}  # fmt: skip
 
 
 def update(
@@ -63,3 +71,30 @@ def update(
         for assignment in done:
             derive_wcs(assignment.path)
     return done
+
+
+def run(configobj: Any = None, editpars: bool = False) -> list[Assignment]:  # noqa: ANN401, FBT001, FBT002, ARG001
+    """Run `update` from a parameter object or file; None takes all defaults, and there is no editor.
+
+    Raises
+    ------
+    ParameterError
+        For unknown names and impossible values.
+    """
+    return update(**task_values(__taskname__, {} if configobj is None else configobj, _DEFAULTS))
+
+
+def main() -> None:
+    """Carry out the command ``updatenpol [-l] [-i] FILE ... [REFDIR]``."""
+    parser = argparse.ArgumentParser(prog=__taskname__, description="Name NPOLFILE and D2IMFILE in headers.")
+    parser.add_argument("-l", dest="local", action="store_true", help="copy the references beside the files")
+    parser.add_argument("-i", dest="interactive", action="store_true", help="ask for names (not supported)")
+    parser.add_argument("input", help="file, pattern, comma list or @list")
+    parser.add_argument("more", nargs="*", help="more files, and last the folder of the references")
+    given = parser.parse_args()
+    *more, folder = given.more or ["jref$"]
+    run_main(lambda: update([given.input, *more], folder, local=given.local, interactive=given.interactive))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -11,10 +12,19 @@ from mosaic.errors import ParameterError
 from mosaic.explore.dataset import dataset_of
 from mosaic.explore.session import open_session
 from mosaic.options import RunOptions
+from mosaic.pipeline import resolve_alignment
+
+if TYPE_CHECKING:
+    from mosaic.alignment.settings import AlignChoice
 
 
 def open_mosaic(
-    inputs: str | Sequence[str], output: str = "", *, options: RunOptions | None = None, **parameters: object
+    inputs: str | Sequence[str],
+    output: str = "",
+    *,
+    options: RunOptions | None = None,
+    align: AlignChoice = None,
+    **parameters: object,
 ) -> xr.Dataset:
     """Open the mosaic of some exposures without making it: pixels are computed when they are asked for.
 
@@ -32,6 +42,9 @@ def open_mosaic(
         Cores and memory of the tasks in this process, side of the tiles. Dask's own scheduler settings decide
         where tasks run: threads of this process by default, a cluster when a `distributed.Client` is active
         (`output` must then lie where all its workers see it).
+    align : bool, mapping or AlignParameters, optional
+        Align the exposures first, as `mosaic.drizzle` does: their sources are found when the mosaic is
+        opened. No headerlets are written.
     **parameters
         Parameters by DrizzlePac's names. ``final_err`` is on unless given.
 
@@ -47,6 +60,8 @@ def open_mosaic(
     ------
     MosaicError
         As `mosaic.plan` does; errors of pixels appear when they are computed.
+    AlignmentError
+        When an exposure cannot be aligned, unless ``options.on_error`` is "skip".
     OutputError
         When another process works in the job folder.
     """
@@ -54,4 +69,6 @@ def open_mosaic(
     chosen = {"final_err": True, "runfile": ""} | parameters
     if not chosen.get("driz_combine", True):
         raise ParameterError("driz_combine=False makes no mosaic to open; leave it out")
-    return dataset_of(open_session(named, output, options or RunOptions(), chosen))
+    return dataset_of(
+        open_session(named, output, options or RunOptions(), chosen, align=resolve_alignment(align))
+    )

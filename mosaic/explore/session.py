@@ -8,12 +8,13 @@ before it.
 from __future__ import annotations
 
 import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mosaic.errors import OutputError, ParameterError
 from mosaic.graph.budget import Budget
@@ -26,8 +27,11 @@ from mosaic.graph.progress import SilentObserver
 from mosaic.inputs import read_inputs
 from mosaic.options import RunOptions
 from mosaic.parameters import load_settings
-from mosaic.pipeline import budget_of, job_folder, make_plan, ready_kernels
+from mosaic.pipeline import ALIGN_FOLDER, align_inputs, budget_of, job_folder, make_plan, ready_kernels
 from mosaic.places import Place
+
+if TYPE_CHECKING:
+    from mosaic.alignment.settings import AlignParameters
 
 SHARED: Final = (
     "masks.zarr",
@@ -59,6 +63,8 @@ class Session:
     """Memory of its tasks."""
     warnings: tuple[str, ...]
     """What the user should know."""
+    align: AlignParameters | None
+    """Parameters of the alignment that comes first; None: there is none."""
     held: ExitStack
     """Lock of the folder, and the folder itself when it is private."""
 
@@ -94,6 +100,8 @@ def open_session(
     options: RunOptions,
     parameters: Mapping[str, object],
     base: Session | None = None,
+    *,
+    align: AlignParameters | None = None,
 ) -> Session:
     """Plan a job and hold its folder; nothing is computed yet.
 
@@ -109,6 +117,8 @@ def open_session(
         Parameters by DrizzlePac's names.
     base : Session, optional
         A session whose parameters differ in the final drizzle alone: what comes before it is shared with it.
+    align : AlignParameters, optional
+        Align the exposures first; the solution of `base` is taken over.
 
     Raises
     ------
@@ -123,6 +133,10 @@ def open_session(
         if not output:
             output = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='mosaic-explore-'))}/mosaic"
         read = read_inputs(inputs, output, settings, options, is_run=False)
+        if align is not None:
+            if base is not None:
+                _share_alignment(base.job.folder, read.reader.job_folder)
+            read, _found = align_inputs(read, align, options, SilentObserver())
         names, plan, notes = make_plan(read, options)
         folder = job_folder(names)
         held = _OPEN.get(str(folder))
@@ -139,7 +153,7 @@ def open_session(
         # Stacks wait for a median that nobody may ask for.
         budget = replace(budget, limits=replace(budget.limits, stack_cache_bytes=0))
         warnings = tuple(dict.fromkeys((*read.catalogue.notes, *notes, *read.reasons)))
-        session = Session(inputs, dict(parameters), options, job, budget, warnings, stack.pop_all())
+        session = Session(inputs, dict(parameters), options, job, budget, warnings, align, stack.pop_all())
     _OPEN[session.name] = session
     return session
 
@@ -167,6 +181,16 @@ def _share(base: Job, plan: Plan, folder: Place) -> None:
         source.mkdir(parents=True, exist_ok=True)
         if not (folder / name).exists():
             (folder / name).symlink_to(source.absolute(), target_is_directory=True)
+
+
+def _share_alignment(source: Place, target: Place) -> None:
+    """Take over the solution of another job folder; it is used when exposures and parameters are the same."""
+    from mosaic.alignment.products import SOLUTION_NAME  # noqa: PLC0415
+
+    found = source / ALIGN_FOLDER / SOLUTION_NAME
+    if isinstance(found, Path) and isinstance(target, Path) and found.exists():
+        (target / ALIGN_FOLDER).mkdir(parents=True, exist_ok=True)
+        shutil.copy(found, target / ALIGN_FOLDER)
 
 
 def _before_final(plan: Plan) -> object:
@@ -212,4 +236,5 @@ def sibling(
     """
     options = (options or session.options).model_copy(update={"restart": False})
     parameters = {**session.parameters, **changes}
-    return open_session(session.inputs, "", options, parameters, session if shares else None)
+    base = session if shares else None
+    return open_session(session.inputs, "", options, parameters, base, align=session.align)

@@ -80,12 +80,16 @@ def read_dq(chip: Chip, window: Window) -> NDArray[np.uint16]:
     """Data-quality flags; 0 everywhere when the exposure has none."""
     if chip.dq is None:
         return np.zeros(window.shape_yx, dtype=np.uint16)
-    flags = _read_block(chip, chip.dq, window)
-    if flags.dtype == np.int16:
-        return flags.view(np.uint16)
-    if flags.dtype.kind == "f":
-        flags = flags.astype(np.int64)
-    return flags.astype(np.uint16)
+    return as_flags(_read_block(chip, chip.dq, window))
+
+
+def as_flags(stored: NDArray[Any]) -> NDArray[np.uint16]:
+    """Data-quality flags from values of any stored type."""
+    if stored.dtype == np.int16:
+        return stored.view(np.uint16)
+    if stored.dtype.kind == "f":
+        stored = stored.astype(np.int64)
+    return stored.astype(np.uint16)
 
 
 def is_lit(chip: Chip, window: Window) -> BoolArray:

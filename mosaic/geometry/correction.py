@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mosaic.errors import WcsError
 from mosaic.geometry.tangent import Matrix2, PairXY, tangent_basis
-from mosaic.geometry.wcs import header_number, with_alternate
+from mosaic.geometry.wcs import cd_terms, header_number
 from mosaic.types import DoubleArray
 
 
@@ -41,10 +41,11 @@ class LinearWcs:
         WcsError
             When CRPIX, CRVAL or the matrix is absent or not finite.
         """
-        terms = header if not key.strip() and "CD1_1" in header else with_alternate(header, key.strip())
-        values = {name: header_number(terms, name) for name in ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")}
+        names = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
+        values = {name: header_number(header, f"{name}{key.strip()}") for name in names}
         absent = [name for name, value in values.items() if value is None]
-        cd = [header_number(terms, name) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+        matrix = cd_terms(header, key.strip())
+        cd = [header_number(matrix, name) or 0.0 for name in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
         if absent or cd[0] * cd[3] == cd[1] * cd[2]:
             what = ", ".join(absent) if absent else "the CD matrix"
             place = str(header.get("ROOTNAME", "WCS"))

@@ -8,7 +8,9 @@ and arrays only, so it may be shared by threads and sent between processes.
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -23,6 +25,12 @@ from mosaic.geometry.tangent import Matrix2, PairXY, plane_to_sky
 from mosaic.types import DoubleArray, ShapeYX
 
 _LINEAR_KEYS: Final = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
+_MODEL_CARDS: Final = re.compile(
+    r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|WCSAXES|CRPIX\d|CRVAL\d|CTYPE\d|CUNIT\d|C[DP]\d_\d|PC\d_\d|CDELT\d|CROTA\d"
+    r"|P[VS]\d_\d+|LONPOLE|LATPOLE|RADESYS|EQUINOX|[AB]P?_(ORDER|DMAX|\d+_\d+)|AXISCORR"
+    r"|D2IM(DIS|ERR)?\d(\..*)?|D2IMEXT|CPDIS\d|CPERR\d|CQ\w+|D[PQ]\d(\..*)?)$"
+)
+"""Cards that astropy makes a WCS of."""
 _CD_KEYS: Final = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _PC_KEYS: Final = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
 _FIT_KEYS: Final = ("WCSTYPE", "RMS_RA", "RMS_DEC", "NMATCH", "FITNAME", "HDRNAME")
@@ -291,13 +299,7 @@ def with_alternate(header: fits.Header, key: str) -> fits.Header:
         Letter of the alternate.
     """
     restored = header.copy()
-    matrix = {name: header[f"{name}{key}"] for name in _CD_KEYS if f"{name}{key}" in header}
-    if not matrix:
-        steps = {axis: header_number(header, f"CDELT{axis}{key}") or 1.0 for axis in "12"}
-        for name in _PC_KEYS:
-            factor = header_number(header, f"{name}{key}")
-            unit = 1.0 if name[2] == name[4] else 0.0
-            matrix[name.replace("PC", "CD")] = steps[name[2]] * (unit if factor is None else factor)
+    matrix = cd_terms(header, key)
     for name in (*_CD_KEYS, *_PC_KEYS, "CDELT1", "CDELT2"):
         restored.remove(name, ignore_missing=True)
     restored.update(matrix)
@@ -310,7 +312,19 @@ def with_alternate(header: fits.Header, key: str) -> fits.Header:
     return restored
 
 
-def header_number(header: fits.Header, keyword: str) -> float | None:
+def cd_terms(header: fits.Header, key: str = "") -> dict[str, Any]:
+    """CD matrix of the primary WCS or of an alternate by keyword, from PC and CDELT when there is none."""
+    matrix = {name: header[f"{name}{key}"] for name in _CD_KEYS if f"{name}{key}" in header}
+    if not matrix:
+        steps = {axis: header_number(header, f"CDELT{axis}{key}") or 1.0 for axis in "12"}
+        for name in _PC_KEYS:
+            factor = header_number(header, f"{name}{key}")
+            unit = 1.0 if name[2] == name[4] else 0.0
+            matrix[name.replace("PC", "CD")] = steps[name[2]] * (unit if factor is None else factor)
+    return matrix
+
+
+def header_number(header: Mapping[str, Any], keyword: str) -> float | None:
     """Finite float of a keyword, or None when it is absent, undefined, unreadable or not finite."""
     try:
         value = header.get(keyword)
@@ -350,7 +364,9 @@ def _astropy_wcs(header: fits.Header, hdul: fits.HDUList, place: tuple[str, str]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            parsed = WCS(header, hdul, fix=False)
+            # Parsing takes as long as there are cards, and alternate WCS are many of them.
+            model = fits.Header([card for card in header.cards if _MODEL_CARDS.match(card.keyword)])
+            parsed = WCS(model, hdul, fix=False)
             parsed.wcs.set()
     except (AstropyWcsError, KeyError, ValueError, TypeError, IndexError) as error:
         cause = " ".join(str(error).split())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.kernels._compile import inlined, kernel
-from mosaic.types import BoolArray, FloatArray
+from mosaic.types import FloatArray
 
 IndexArray: TypeAlias = NDArray[np.int64]
 
@@ -102,42 +102,46 @@ def segment_boxes(places: IndexArray, nx: int) -> IndexArray:
 
 @kernel
 def light_centres(
-    image: FloatArray, is_above: BoolArray, boxes: IndexArray, half_x: int, half_y: int
+    places: IndexArray, light: FloatArray, boxes: IndexArray, shape: tuple[int, int], half: tuple[int, int]
 ) -> IndexArray:
     """Pixels nearest to the centres of light of groups, in boxes grown by some pixels.
 
     Parameters
     ----------
-    image : float32, shape (ny, nx)
-        Light.
-    is_above : bool, shape (ny, nx)
-        Pixels that count, of this group or another.
+    places : int64, shape (m,)
+        The pixels that count, of this group or another, ``y * nx + x``, ascending.
+    light : float32, shape (m,)
+        Their light.
     boxes : int64, shape (n, 4)
         From `segment_boxes`.
-    half_x, half_y : int
-        Pixels by which the boxes grow on each side; those that leave the image then are passed over.
+    shape : (int, int)
+        Rows and columns of the image.
+    half : (int, int)
+        Rows and columns by which the boxes grow on each side; those that leave the image then are passed
+        over.
 
     Returns
     -------
-    int64, shape (m, 2)
+    int64, shape (k, 2)
         Column and row.
     """
-    ny, nx = image.shape
+    ny, nx = shape
     centres = np.empty((boxes.shape[0], 2), np.int64)
     n = 0
     for k in range(boxes.shape[0]):
-        y0, y1 = boxes[k, 0] - half_y, boxes[k, 1] + half_y
-        x0, x1 = boxes[k, 2] - half_x, boxes[k, 3] + half_x
+        y0, y1 = boxes[k, 0] - half[0], boxes[k, 1] + half[0]
+        x0, x1 = boxes[k, 2] - half[1], boxes[k, 3] + half[1]
         if y0 < 0 or x0 < 0 or y1 > ny or x1 > nx:
             continue
         total, sum_x, sum_y = 0.0, 0.0, 0.0
         for y in range(y0, y1):
-            for x in range(x0, x1):
-                if is_above[y, x]:
-                    value = np.float64(image[y, x])
-                    total += value
-                    sum_x += value * (x - x0)
-                    sum_y += value * (y - y0)
+            at = np.searchsorted(places, y * nx + x0)
+            while at < places.shape[0] and places[at] < y * nx + x1:
+                value = np.float64(light[at])
+                total += value
+                sum_x += value * (places[at] - y * nx - x0)
+                sum_y += value * (y - y0)
+                at += 1
         centres[n, 0] = np.int64(np.rint(x0 + sum_x / total))
         centres[n, 1] = np.int64(np.rint(y0 + sum_y / total))
         n += 1

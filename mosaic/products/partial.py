@@ -7,6 +7,7 @@ the clean-up. Does not cover formats.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,8 @@ BLOCK = 2880
 
 HOLE = 1 << 14
 """Zeros of at least this many bytes, and aligned to as many, are left out of a file."""
+
+_COPY_BYTES = 1 << 18
 
 
 class PartialFile:
@@ -91,6 +94,31 @@ class PartialFile:
                 self.skip((last - first) * HOLE)
         if head + blocks * HOLE < len(data):
             self.write(data[head + blocks * HOLE :])
+
+    def copy_from(self, source: BinaryIO, start: int, count: int) -> None:
+        """Append bytes of another file.
+
+        Parameters
+        ----------
+        source : file
+            Open for reading; its position does not matter.
+        start, count : int
+            First byte, and how many.
+
+        Raises
+        ------
+        EOFError
+            When the file ends before.
+        """
+        # One small buffer stays in the cache of the processor.
+        buffer = memoryview(bytearray(min(count, _COPY_BYTES)))
+        done = 0
+        while done < count:
+            n_read = os.preadv(source.fileno(), [buffer[: count - done]], start + done)
+            if n_read == 0:
+                raise EOFError(f"{source.name} ends at byte {start + done}")
+            self.write(buffer[:n_read])
+            done += n_read
 
     def skip(self, n_bytes: int) -> None:
         """Append zeros as a hole."""

@@ -16,7 +16,7 @@ from mosaic.geometry.correction import LinearWcs, correct_chip
 from mosaic.geometry.tangent import Matrix2, PairXY
 from mosaic.solutions import alternates
 from mosaic.solutions.alternates import ArchiveMode
-from mosaic.solutions.wcscorr import record_solutions
+from mosaic.solutions.wcscorr import record_solutions, unrecorded
 from mosaic.types import DoubleArray
 
 
@@ -92,7 +92,7 @@ def correct_exposure(
         for header in headers:
             require_free_name(header, wcsname, place)
     new = [correct_chip(w.crval_deg, w.cd, change) for w in (LinearWcs.from_header(h) for h in headers)]
-    record_solutions(hdul)
+    before = unrecorded(hdul)
     taken = [*alternates.wcs_names(headers[0], include_primary=False).values(), wcsname]
     old_name = str(headers[0].get("WCSNAME", "")).strip() or alternates.DEFAULT_NAME
     archived = alternates.archive(
@@ -105,7 +105,7 @@ def correct_exposure(
     if archived is None:
         raise ParameterError(f"{place}: the WCS {old_name!r} cannot be archived; rename it (WCSNAME)")
     set_solution(hdul, dict(zip(indices, new, strict=True)), wcsname, facts)
-    record_solutions(hdul)
+    record_solutions(hdul, earlier=before)
     return archived
 
 

@@ -6,20 +6,30 @@ equal to what was meant; until then the old one is untouched. Checksums that wer
 
 from __future__ import annotations
 
+import io
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from mosaic.errors import MissingFileError, OutputError, ParameterError, StructureError
-from mosaic.products.partial import PartialFile, describe_failure, require_space
+from mosaic.errors import (
+    MissingFileError,
+    OutputError,
+    ParameterError,
+    StructureError,
+    TruncatedFileError,
+)
+from mosaic.products.checksum import OnesComplementSum, encode_checksum
+from mosaic.products.partial import BLOCK, PartialFile, require_space
 
 _GROWTH_BYTES = 2**20
 """What new headers and headerlets may add to a file."""
+_SUMMED_BYTES = 2**22
 
 
 def edit_targets(paths: Sequence[str | Path], output: str | Path | None, *, in_place: bool) -> list[Path]:
@@ -123,37 +133,100 @@ def write_file(hdul: fits.HDUList, target: Path, n_bytes: int = 0, template: Pat
         When it cannot be written, or is not the same when read back.
     """
     require_space(target, n_bytes + _GROWTH_BYTES)
-    for hdu in hdul:
-        if "CHECKSUM" in hdu.header or "DATASUM" in hdu.header:
-            hdu.add_checksum()
-    with PartialFile(target) as out:
+    hdul.update_extend()
+    with _source(hdul) as source, PartialFile(target) as out, warnings.catch_warnings():
+        # A comment that does not fit beside a long name of a solution is cut.
+        warnings.simplefilter("ignore", VerifyWarning)
+        written = [(out.position, _write_hdu(hdu, out, source)) for hdu in hdul]
         out.close()
-        with warnings.catch_warnings():
-            # A comment that does not fit beside a long name of a solution is cut.
-            warnings.simplefilter("ignore", VerifyWarning)
-            try:
-                hdul.writeto(out.temporary, overwrite=True, output_verify="ignore")
-            except OSError as error:
-                raise describe_failure(target, error) from error
-            _verify(out.temporary, hdul, target)
+        _verify(out, written)
         if template is not None:
             shutil.copymode(template, out.temporary)
         out.publish()
 
 
-def _verify(written: Path, hdul: fits.HDUList, target: Path) -> None:
-    """Compare all headers with those meant, and the size with what the headers say."""
+def _source(hdul: fits.HDUList) -> AbstractContextManager[BinaryIO | None]:
+    """Open the file that HDUs were read from once more; None when they are in memory only."""
+    name = hdul.filename()
+    return Path(name).open("rb") if name and Path(name).is_file() else nullcontext(None)
+
+
+def _write_hdu(hdu: Any, out: PartialFile, source: BinaryIO | None) -> bytes:  # noqa: ANN401  (astropy)
+    """Write one HDU and return what was made of it: its header, or all of it.
+
+    Data that nobody asked for are copied from file to file.
+    """
+    place = _stored_at(hdu, source)
+    has_sums = "CHECKSUM" in hdu.header or "DATASUM" in hdu.header
+    if source is None or place is None:
+        if has_sums:
+            hdu.add_checksum()
+        made = _serialized(hdu)
+        out.write(made)
+        return made
+    if has_sums:
+        _renew_checksum(hdu, source, place)
+    header: bytes = hdu.header.tostring().encode("ascii")
+    out.write(header)
+    # The padding of the last extension may be missing.
+    there = min(place["datSpan"], source.seek(0, 2) - place["datLoc"])
+    if there < hdu.size:
+        name = f"{hdu.name},{hdu.ver}" if hdu.name else "PRIMARY"
+        problem = f"ends before the data of [{name}] do"
+        raise TruncatedFileError(str(source.name), problem, "restore the file")
+    out.copy_from(source, place["datLoc"], there)
+    out.write(bytes(place["datSpan"] - there))
+    return header
+
+
+def _stored_at(hdu: Any, source: BinaryIO | None) -> Mapping[str, Any] | None:  # noqa: ANN401  (astropy)
+    """Where the data of an HDU lie in a file; None when they are from elsewhere, or were touched."""
+    place = hdu.fileinfo() if source is not None and "data" not in vars(hdu) else None
+    if source is None or not place or Path(place["file"].name) != Path(source.name):
+        return None
+    return place if place["datSpan"] == -(-hdu.size // BLOCK) * BLOCK else None
+
+
+def _serialized(hdu: Any) -> bytes:  # noqa: ANN401  (astropy)
+    """Bytes of an HDU as astropy writes it."""
+    buffer = io.BytesIO()
+    if isinstance(hdu, fits.PrimaryHDU):
+        fits.HDUList([hdu]).writeto(buffer, output_verify="ignore")
+        return buffer.getvalue()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer, output_verify="ignore")
+    return buffer.getvalue()[BLOCK:]
+
+
+def _renew_checksum(hdu: Any, source: BinaryIO, place: Mapping[str, Any]) -> None:  # noqa: ANN401  (astropy)
+    """Make the checksums true for a new header and the data as they are stored.
+
+    DATASUM of data that were not touched stays: a new one would make damaged pixels look whole.
+    """
+    header = hdu.header
+    if "DATASUM" not in header:
+        data = OnesComplementSum()
+        source.seek(place["datLoc"])
+        for start in range(0, place["datSpan"], _SUMMED_BYTES):
+            data.update(source.read(min(_SUMMED_BYTES, place["datSpan"] - start)))
+        header["DATASUM"] = (str(data.value), "data unit checksum")
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    total = OnesComplementSum(int(header["DATASUM"]))
+    total.update(header.tostring().encode("ascii"))
+    header["CHECKSUM"] = encode_checksum(total.value)
+
+
+def _verify(out: PartialFile, written: Sequence[tuple[int, bytes]]) -> None:
+    """Compare the headers that are in the file with those meant, and its size."""
     try:
-        with fits.open(written, memmap=True, disable_image_compression=True) as found:
-            same = len(found) == len(hdul) and all(
-                a.header.tostring() == b.header.tostring() for a, b in zip(found, hdul, strict=True)
-            )
-            last = found[-1].fileinfo()
-            same = same and last["datLoc"] + last["datSpan"] == written.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{target}: cannot be read back ({error}); check the disk") from error
-    if not same:
-        raise OutputError(f"{target}: differs from what was meant when read back; check the disk")
+        with out.temporary.open("rb") as file:
+            is_same = file.seek(0, 2) == out.position
+            for position, meant in written:
+                file.seek(position)
+                is_same = is_same and file.read(len(meant)) == meant
+    except OSError as error:
+        raise OutputError(f"{out.path}: cannot be read back ({error}); check the disk") from error
+    if not is_same:
+        raise OutputError(f"{out.path}: differs from what was meant when read back; check the disk")
 
 
 def science_indices(hdul: fits.HDUList, extname: str = "SCI", *, path: str = "") -> list[int]:

@@ -6,14 +6,14 @@ stwcs leaves both out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from astropy.io import fits
 
 from mosaic.geometry.correction import LinearWcs
-from mosaic.geometry.wcs import header_number, with_alternate
+from mosaic.geometry.wcs import header_number
 from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.distortion import distortion_names
 
@@ -32,6 +32,12 @@ _COLUMNS: Final[dict[str, str]] = {
     "Catalog": "40A",
     "DESCRIP": "128A",
 }
+_DTYPE: Final = np.dtype(
+    [
+        (name, f"S{int(form[:-1] or 1)}" if form.endswith("A") else {"D": "f8", "I": "i2", "J": "i4"}[form])
+        for name, form in _COLUMNS.items()
+    ]
+)
 _DEFAULTS: Final = {"CD1_1": 1.0, "CD2_2": 1.0}
 """What spare rows hold besides zero and blank."""
 _SPARE_ROWS: Final = 8
@@ -39,7 +45,7 @@ _IDENTITY: Final = ("WCS_ID", "EXTVER", *_TEXTS)
 _VALUES: Final = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 
 
-def record_solutions(hdul: fits.HDUList, descrip: str = "") -> int:
+def record_solutions(hdul: fits.HDUList, descrip: str = "", earlier: Sequence[Mapping[str, Any]] = ()) -> int:
     """Add a row for every primary and alternate WCS of the SCI extensions that has none yet.
 
     Parameters
@@ -48,37 +54,47 @@ def record_solutions(hdul: fits.HDUList, descrip: str = "") -> int:
         An exposure; drizzled files and files without SCI extension are passed over.
     descrip : str
         DESCRIP of the new rows; by default WCSTYPE of the solution.
+    earlier : sequence of mapping
+        Rows from `unrecorded`, before the exposure was changed; they come first.
 
     Returns
     -------
     int
         Rows added.
     """
-    if "NDRIZIM" in hdul[0].header or "D001DATA" in hdul[0].header:
-        return 0
-    science = [hdu for hdu in hdul if hdu.name == "SCI" and "CRVAL1" in hdu.header]
-    rows = _rows(hdul)
-    known = [_identity(row) for row in rows]
-    found = []
-    for key in (*"OABCDEFGHIJKLMNPQRSTUVWXYZ", " "):
-        for hdu in science:
-            if key in wcs_names(hdu.header):
-                row = _row(hdul, hdu, key, descrip)
-                if _identity(row) not in known:
-                    found.append(row)
-                    known.append(_identity(row))
+    found = [*earlier, *unrecorded(hdul, descrip, earlier)]
     if found:
-        _write(hdul, [*rows, *found])
+        _write(hdul, [*_rows(hdul), *found])
     return len(found)
 
 
-def _rows(hdul: fits.HDUList) -> list[dict[str, Any]]:
+def unrecorded(
+    hdul: fits.HDUList, descrip: str = "", known: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
+    """Rows for the solutions that are neither in the table nor among those known."""
+    if "NDRIZIM" in hdul[0].header or "D001DATA" in hdul[0].header:
+        return []
+    science = [(hdu, wcs_names(hdu.header)) for hdu in hdul if hdu.name == "SCI" and "CRVAL1" in hdu.header]
+    identities = {_identity(row) for row in (*_rows(hdul), *known)}
+    found: list[Mapping[str, Any]] = []
+    for key in (*"OABCDEFGHIJKLMNPQRSTUVWXYZ", " "):
+        for hdu, names in science:
+            if key not in names:
+                continue
+            row = _row(hdul, hdu, key, descrip)
+            if _identity(row) not in identities:
+                found.append(row)
+                identities.add(_identity(row))
+    return found
+
+
+def _rows(hdul: fits.HDUList) -> list[Mapping[str, Any]]:
     """Rows in use of the table, if there is one."""
     if EXTNAME not in [hdu.name for hdu in hdul]:
         return []
     data = hdul[EXTNAME].data
     names = {name.upper(): name for name in data.dtype.names}
-    rows: list[dict[str, Any]] = []
+    rows: list[Mapping[str, Any]] = []
     for record in data:
         row = {name: record[names[name.upper()]] for name in _COLUMNS if name.upper() in names}
         if str(row.get("WCS_ID", "")).strip() not in {"", "0.0"}:
@@ -89,12 +105,11 @@ def _rows(hdul: fits.HDUList) -> list[dict[str, Any]]:
 def _row(hdul: fits.HDUList, hdu: Any, key: str, descrip: str) -> dict[str, Any]:  # noqa: ANN401  (astropy)
     """Row of one solution of one chip."""
     primary, header = hdul[0].header, hdu.header
-    solution = with_alternate(header, key) if key != " " else header
-    linear = LinearWcs.from_header(solution)
+    linear = LinearWcs.from_header(header, key.strip())
     names = distortion_names(hdul)
     suffix = key.strip()
     return {
-        "WCS_ID": str(solution.get("WCSNAME", "")).strip() or "NONAME",
+        "WCS_ID": str(header.get(f"WCSNAME{suffix}", "")).strip() or "NONAME",
         "EXTVER": int(hdu.ver),
         "WCS_key": key,
         "HDRNAME": str(header.get(f"HDRNAME{suffix}", "")).strip(),
@@ -130,21 +145,19 @@ def _clip(name: str, value: object) -> str:
     return text[: int(form[:-1] or 1)] if form.endswith("A") else text
 
 
-def _write(hdul: fits.HDUList, rows: list[dict[str, Any]]) -> None:
+def _write(hdul: fits.HDUList, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace the table, or append it, with spare rows as its readers expect."""
-    n_rows = len(rows) + _SPARE_ROWS
-    columns = []
+    table = np.zeros(len(rows) + _SPARE_ROWS, dtype=_DTYPE)
     for name, form in _COLUMNS.items():
-        is_text = form.endswith("A")
-        blank: object = "" if is_text else _DEFAULTS.get(name, 0)
-        values = [row.get(name, blank) for row in rows] + [blank] * _SPARE_ROWS
-        kind: Any = {"D": np.float64, "I": np.int16, "J": np.int32}.get(form)
-        clipped = [_clip(name, value) for value in values] if is_text else values
-        columns.append(fits.Column(name=name, format=form, array=np.array(clipped, dtype=kind)))
-    table = fits.BinTableHDU.from_columns(columns, nrows=n_rows, name=EXTNAME, ver=1)
-    table.header["TROWS"] = (len(rows), "Number of updated rows in table")
-    names = [hdu.name for hdu in hdul]
+        if form.endswith("A"):
+            table[name][: len(rows)] = [_clip(name, row.get(name, "")) for row in rows]
+        else:
+            table[name] = _DEFAULTS.get(name, 0)
+            table[name][: len(rows)] = [row.get(name, _DEFAULTS.get(name, 0)) for row in rows]
+    hdu = fits.BinTableHDU(table, name=EXTNAME, ver=1)
+    hdu.header["TROWS"] = (len(rows), "Number of updated rows in table")
+    names = [other.name for other in hdul]
     if EXTNAME in names:
-        hdul[names.index(EXTNAME)] = table
+        hdul[names.index(EXTNAME)] = hdu
     else:
-        hdul.append(table)
+        hdul.append(hdu)

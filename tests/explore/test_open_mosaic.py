@@ -313,3 +313,35 @@ def test_the_unit_is_that_of_the_values(tmp_path: Path) -> None:
             assert stored.attrs["units"] == dataset["sci"].attrs["units"]
     # Gains of the four chips are 6.9 to 7.12.
     assert levels["electrons"] / levels["native"] == pytest.approx(7.0, abs=0.15)
+
+
+def test_exposures_are_aligned_before_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = simulate(
+        tmp_path / "inputs",
+        exposures=3,
+        chip_shape=(150, 260),
+        n_stars=90,
+        star_rate_range=(20.0, 400.0),
+        n_galaxies=0,
+        cosmic_rays=False,
+        pointing_rms_arcsec=0.2,
+        seed=4,
+    )
+    exposures = [str(path) for path in made.files]
+    choice = {"threshold": 15.0, "searchrad": 1.5, "minobj": 8, "see2dplot": False, "residplot": "No plot"}
+    batch = _drizzle(exposures, tmp_path, align=choice)
+    with mosaic.open_mosaic(exposures, options=OPTIONS, align=choice) as lazy:
+        _assert_same_bits(lazy["sci"].to_numpy(), _stored(batch, "sci"))
+        monkeypatch.setattr(
+            "mosaic.alignment.injob.read_exposures", lambda *_, **__: pytest.fail("measured again")
+        )
+        # What differs in the final drizzle alone takes the solution over; so does a run in the same folder.
+        for other in lazy.mosaic.scan(final_pixfrac=[0.8]):
+            other.close()
+        with mosaic.open_mosaic(exposures, str(tmp_path / "m"), options=OPTIONS, align=choice) as again:
+            _assert_same_bits(again["sci"].to_numpy(), _stored(batch, "sci"))
+    monkeypatch.undo()
+    with pytest.raises(MosaicError, match="too_few_sources"):
+        mosaic.open_mosaic(exposures, options=OPTIONS, align=choice | {"minobj": 5000})

@@ -53,7 +53,8 @@ def test_centres_weigh_all_light_of_the_grown_box_and_boxes_at_the_edge_are_pass
     rng = np.random.default_rng(2)
     image = rng.random((60, 70)).astype(np.float32)
     is_above = image > 0.93
-    boxes = segment_boxes(np.flatnonzero(is_above), 70)
+    places = np.flatnonzero(is_above)
+    boxes = segment_boxes(places, 70)
     above = np.where(is_above, image, 0.0).astype(np.float64)
     wanted = []
     for y0, y1, x0, x1 in boxes + np.array([-2, 2, -3, 3]):
@@ -62,4 +63,4 @@ def test_centres_weigh_all_light_of_the_grown_box_and_boxes_at_the_edge_are_pass
         y, x = ndimage.center_of_mass(above[y0:y1, x0:x1])
         wanted.append([round(x0 + x), round(y0 + y)])
     assert 0 < len(wanted) < len(boxes)
-    assert light_centres(image, is_above, boxes, 3, 2).tolist() == wanted
+    assert light_centres(places, image.ravel()[places], boxes, (60, 70), (2, 3)).tolist() == wanted

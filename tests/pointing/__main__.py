@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--oracle-python", type=Path, help="interpreter with DrizzlePac")
     parser.add_argument("--exposures", type=int, default=8)
     parser.add_argument("--rows", type=int, default=2048, help="rows of a chip: fewer are quicker")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
     parser.add_argument("--real", type=Path, help="folder of a real set that shares no stars but few")
     parser.add_argument("--report", type=Path, default=REPORT)
     chosen = parser.parse_args()
@@ -41,7 +43,7 @@ def main() -> None:
     truth = Truth.read(inputs, SCALE_ARCSEC)
     zero = errors_left(truth, originals, originals)
     figures = [
-        _measure(program, threshold, originals, truth, folder, oracle)
+        _measure(program, threshold, originals, truth, folder, oracle, chosen.repeats)
         for threshold in (20.0, 200.0)
         for program in PROGRAMS
     ]
@@ -83,18 +85,25 @@ def _copies(originals: list[Path], folder: Path) -> list[Path]:
 
 
 def _measure(
-    program: str, threshold: float, originals: list[Path], truth: Truth, folder: Path, oracle: Path
+    program: str,
+    threshold: float,
+    originals: list[Path],
+    truth: Truth,
+    folder: Path,
+    oracle: Path,
+    repeats: int,
 ) -> Figures:
-    """Align copies with one program and judge what it wrote into their headers."""
+    """Align copies with one program, and judge what it wrote into their headers."""
     place = folder / f"{program}-{threshold:.0f}"
-    copies = _copies(originals, place)
     # The same noise for both: what they make of the background by themselves differs.
     find = {"threshold": threshold, "conv_width": 3.5, "computesig": False, "skysigma": 8.0}
     parameters = {"searchrad": 1.5, "fitgeometry": "rscale", "updatehdr": True, "wcsname": "TWEAK"}
-    files = [path.name for path in copies]
-    cpu_s = _run(
-        program, {"folder": str(place), "files": files, "find": find, "parameters": parameters}, oracle
-    )
+    files = [path.name for path in originals]
+    job = {"folder": str(place), "files": files, "find": find, "parameters": parameters}
+    cpu_s = math.inf
+    for _ in range(repeats):
+        copies = _copies(originals, place)
+        cpu_s = min(cpu_s, _run(program, job, oracle))
     shifts = np.genfromtxt(place / "shifts.txt", usecols=(5, 6))[1:]
     errors = np.array(errors_left(truth, originals, copies))
     matches = [place / f"{path.stem}_catalog_fit.match" for path in copies[1:]]

@@ -27,6 +27,26 @@ def test_blocks_of_zeros_are_left_out_and_read_back(tmp_path: Path, start: int) 
     assert path.read_bytes() == b"x" * start + data.tobytes() + bytes(4 * HOLE)
 
 
+def test_bytes_are_copied_from_another_file(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).bytes(3_000_000)
+    (tmp_path / "source").write_bytes(data)
+    with (tmp_path / "source").open("rb") as source, PartialFile(tmp_path / "file") as out:
+        out.write(b"head")
+        out.copy_from(source, 5, 2_500_000)
+        out.write(b"middle")
+        out.copy_from(source, 0, 1)
+        out.copy_from(source, 7, 0)
+        out.publish()
+    assert (tmp_path / "file").read_bytes() == b"head" + data[5:2_500_005] + b"middle" + data[:1]
+    with (
+        (tmp_path / "source").open("rb") as source,
+        pytest.raises(EOFError, match="ends at byte 3000000"),
+        PartialFile(tmp_path / "other") as out,
+    ):
+        out.copy_from(source, 2_999_000, 1_001)
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_file_of_zeros_is_as_long_as_it_should_be_and_takes_no_room(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with PartialFile(path) as out:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import string
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
-from mosaic.errors import MissingFileError, OutputError, ParameterError, StructureError
+from mosaic.errors import MissingFileError, OutputError, ParameterError, StructureError, TruncatedFileError
 from mosaic.solutions import alternates
 from mosaic.solutions.alternates import ArchiveMode
 from mosaic.solutions.apply import archive_as_headerlet
 from mosaic.solutions.choose import use_solution
-from mosaic.solutions.editing import edit_targets, edited, open_solutions
+from mosaic.solutions.editing import edit_targets, edited, open_solutions, write_file
 from mosaic.solutions.listing import list_solutions
+from mosaic.solutions.wcscorr import record_solutions
 
 
 def _headers(hdul: fits.HDUList) -> list[fits.Header]:
@@ -195,6 +198,50 @@ def test_a_failed_edit_leaves_nothing(exposure: Path, tmp_path: Path) -> None:
         pass
 
 
+def test_the_file_is_byte_for_byte_what_astropy_writes(exposure: Path, tmp_path: Path) -> None:
+    with open_solutions(exposure) as hdul:
+        headers = _headers(hdul)
+        for n in range(9):
+            # Enough cards for another block, in one extension only.
+            alternates.archive(headers[:1], key=string.ascii_uppercase[n], name=f"KEPT_{n}")
+        hdul["DQ", 2].data[3, 4] = 64
+        hdul.append(fits.ImageHDU(np.arange(12.0).reshape(3, 4), name="NEW"))
+        record_solutions(hdul)
+        hdul[0].header.set("NEXTEND", len(hdul) - 1, "number of extensions")
+        write_file(hdul, tmp_path / "ours.fits")
+        hdul.writeto(tmp_path / "theirs.fits", output_verify="ignore")
+    assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "theirs.fits").read_bytes()
+    assert fits.getval(tmp_path / "ours.fits", "WCSNAMEI", ("SCI", 1)) == "KEPT_8"
+
+
+def test_headers_may_shrink_too(exposure: Path, tmp_path: Path) -> None:
+    with open_solutions(exposure) as hdul:
+        for name in [name for name in hdul["SCI", 1].header if name.startswith(("A_", "B_"))]:
+            del hdul["SCI", 1].header[name]
+        write_file(hdul, tmp_path / "ours.fits")
+        hdul.writeto(tmp_path / "theirs.fits", output_verify="ignore")
+    assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "theirs.fits").read_bytes()
+
+
+def test_a_file_without_its_padding_and_one_cut_short(exposure: Path, tmp_path: Path) -> None:
+    whole = exposure.read_bytes()
+    with fits.open(exposure) as hdul:
+        n_padding = hdul[-1].fileinfo()["datSpan"] - hdul[-1].size
+    assert n_padding > 100
+    source, target = tmp_path / "cut.fits", tmp_path / "out.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        source.write_bytes(whole[:-100])
+        with open_solutions(source) as hdul:
+            write_file(hdul, target)
+        assert target.read_bytes() == whole
+        target.unlink()
+        source.write_bytes(whole[: -n_padding - 1])
+        with pytest.raises(TruncatedFileError, match="ends before the data of"), edited(source, target):
+            pass
+    assert not target.exists()
+
+
 def test_checksums_stay_true(exposure: Path, tmp_path: Path) -> None:
     with fits.open(exposure) as hdul:
         hdul.writeto(tmp_path / "sums.fits", checksum=True)
@@ -203,3 +250,26 @@ def test_checksums_stay_true(exposure: Path, tmp_path: Path) -> None:
     with fits.open(tmp_path / "out.fits", checksum=True) as hdul:
         assert all(hdu.verify_checksum() == 1 and hdu.verify_datasum() == 1 for hdu in hdul)
         assert "WCSNAMEA" in hdul["SCI", 2].header
+        sums = hdul["SCI", 1].header["DATASUM"]
+    with open_solutions(tmp_path / "sums.fits") as hdul:
+        # CHECKSUM without DATASUM, and data that were changed.
+        del hdul["SCI", 1].header["DATASUM"]
+        hdul["SCI", 2].data[1, 1] += 5.0
+        write_file(hdul, tmp_path / "again.fits")
+    with fits.open(tmp_path / "again.fits", checksum=True) as hdul:
+        assert all(hdu.verify_checksum() == 1 and hdu.verify_datasum() == 1 for hdu in hdul)
+        assert hdul["SCI", 1].header["DATASUM"] == sums
+
+
+def test_damaged_pixels_do_not_become_whole(exposure: Path, tmp_path: Path) -> None:
+    with fits.open(exposure) as hdul:
+        hdul.writeto(tmp_path / "sums.fits", checksum=True)
+    with fits.open(tmp_path / "sums.fits") as hdul:
+        place = hdul["SCI", 1].fileinfo()
+    data = bytearray((tmp_path / "sums.fits").read_bytes())
+    data[place["datLoc"] + 77] ^= 1
+    (tmp_path / "sums.fits").write_bytes(data)
+    with edited(tmp_path / "sums.fits", tmp_path / "out.fits") as hdul:
+        alternates.archive(_headers(hdul))
+    with fits.open(tmp_path / "out.fits") as hdul:
+        assert hdul["SCI", 1].verify_datasum() == 0
