@@ -25,6 +25,8 @@ from mosaic.errors import OutputError, ParameterError
 from mosaic.retries import MOST_TRIES, TransientError, backoff_seconds, io_errors, with_retries
 
 _BLOCK: Final = 16 << 20
+_REFUSALS: Final = (FileNotFoundError, PermissionError)
+"""What a write meets where there is no bucket, or none for us."""
 _S3: Final = frozenset({"s3", "s3a"})
 _PART_BYTES: Final = 32 << 20
 _PARTS_AT_A_TIME: Final = 4
@@ -162,7 +164,7 @@ def put(place: Place, data: bytes) -> None:
     OSError
         When a disk refuses it.
     OutputError
-        When an object store does not keep what it is sent.
+        When an object store refuses it, or does not keep what it is sent.
     """
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -192,20 +194,36 @@ def put(place: Place, data: bytes) -> None:
         raise OutputError(
             f"{place} cannot be written ({error}, {MOST_TRIES} times); check the object store"
         ) from error
+    except _REFUSALS as error:
+        raise _refused(place, error) from error
 
 
 def put_new(place: RemotePlace, data: bytes) -> bool:
-    """Write an object unless there is one of this name already; tell whether it was written."""
+    """Write an object unless there is one of this name already; tell whether it was written.
+
+    Raises
+    ------
+    OutputError
+        When there is no such bucket, or it may not be written to.
+    """
     system, name = open_system(place.url)
     try:
         with_retries(lambda: system.pipe_file(name, data, mode="create"))
     except FileExistsError:
         return False
+    except _REFUSALS as error:
+        raise _refused(place, error) from error
     except OSError as error:
         if "PreconditionFailed" in str(error) or "pre-conditions" in str(error):
             return False
         raise
     return True
+
+
+def _refused(place: RemotePlace, error: OSError) -> OutputError:
+    return OutputError(
+        f"{place} cannot be written ({error}); check the name of the bucket and what the credentials allow"
+    )
 
 
 def size_of(place: Place) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 LOGGER_NAME = "mosaic"
 """Logger that all messages of a run go to."""
+FOREIGN_LOGGERS = ("aiobotocore", "botocore")
+"""Loggers of clients of object stores, which tell at every start where their credentials are from."""
 _FORMAT = "[%(levelname)-8s] %(message)s"
 
 
@@ -27,6 +29,15 @@ def open_log(path: Path | None) -> list[logging.Handler]:
     handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter(_FORMAT))
     return [handler]
+
+
+def log_to_stderr() -> None:
+    """Log INFO and above to the standard error, with the time; of clients of object stores only warnings."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
+    )
+    for name in FOREIGN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -7,13 +7,12 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
@@ -114,7 +113,7 @@ def describe_service(request: Request) -> dict[str, Any]:
         "memory": capacity.memory_bytes,
         "job_memory": service.config.job_memory_bytes,
         "input_roots": [str(root) for root in places.readable()],
-        "output_roots": [str(root / places.owner) for root in places.output_roots],
+        "output_roots": [*map(str, places.own_folders()), *places.own_urls()],
         "buckets": sorted(places.buckets),
         "dashboard": service.config.dashboard,
     }
@@ -198,6 +197,15 @@ def retry(request: Request, job_id: JobId) -> dict[str, Any]:
     return job_document(_service(request).retry(_caller(request), job_id))
 
 
+@router.delete(
+    "/jobs/{job_id}", status_code=204, response_class=Response, responses=_refusals(403, 404, 409, 422)
+)
+def delete(request: Request, job_id: JobId) -> Response:
+    """Forget a job that has ended: record, events, log, preview. Products and mosaic job folder stay."""
+    _service(request).delete(_caller(request), job_id)
+    return Response(status_code=204)
+
+
 @router.get("/jobs/{job_id}/tiles", responses=_refusals(404, 422))
 def tiles(request: Request, job_id: JobId) -> dict[str, Any]:
     """Grids of tiles, and which tiles each phase has finished."""
@@ -220,17 +228,19 @@ def log(
 
 @router.get(
     "/jobs/{job_id}/preview.png",
-    response_class=FileResponse,
+    response_class=Response,
     responses={**_refusals(404, 422), 200: {"content": {"image/png": {}}}},
 )
-def preview(request: Request, job_id: JobId) -> FileResponse:
+def preview(request: Request, job_id: JobId) -> Response:
     """Picture of what is finished of the mosaic."""
     service = _service(request)
     service.get(_caller(request), job_id)
-    path = service.store.folder_of(job_id).preview
-    if not path.is_file():
-        raise JobNotFoundError("no tile of the mosaic is finished yet")
-    return FileResponse(path, media_type="image/png")
+    try:
+        # Read at once: it may be replaced by a picture of another length at any time.
+        picture = service.store.folder_of(job_id).preview.read_bytes()
+    except FileNotFoundError:
+        raise JobNotFoundError("no tile of the mosaic is finished yet") from None
+    return Response(picture, media_type="image/png")
 
 
 @router.get(
@@ -250,10 +260,8 @@ def report(
     if "text/html" not in accept:
         return JSONResponse(outcome)
     headers = {"content-security-policy": REPORT_POLICY}
-    page = Path(str(outcome.get("folder", ""))) / "report" / "report.html"
-    if outcome.get("folder") and page.is_file() and not page.is_symlink():
-        return FileResponse(page, media_type="text/html", headers=headers)
-    return Response(render_report(job_id, outcome), media_type="text/html", headers=headers)
+    page = service.read_report(found) or render_report(job_id, outcome)
+    return Response(page, media_type="text/html", headers=headers)
 
 
 @router.get(
@@ -280,12 +288,20 @@ async def events(
     )
 
 
+def _is_over(service: JobService, job_id: str) -> bool:
+    """Whether nothing more happens to a job: it has ended, or was deleted meanwhile."""
+    try:
+        return service.store.get(job_id).state not in ACTIVE
+    except JobNotFoundError:
+        return True
+
+
 async def _stream(request: Request, service: JobService, job_id: str, offset: int) -> AsyncIterator[bytes]:
     folder = service.store.folder_of(job_id)
     quiet_s = 0.0
     while not await request.is_disconnected():
         # Asked before the events are read: what was told before the end is then never missed.
-        is_over = (await run_in_threadpool(service.store.get, job_id)).state not in ACTIVE
+        is_over = await run_in_threadpool(_is_over, service, job_id)
         lines = await run_in_threadpool(folder.events, offset)
         for line in lines:
             offset = line.end

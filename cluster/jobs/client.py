@@ -72,6 +72,10 @@ class JobsClient:
         """Cancel or retry a job."""
         return self._ask("POST", f"/jobs/{job}/{action}")
 
+    def delete(self, job: str) -> None:
+        """Forget a job that has ended; its products stay."""
+        self._read("DELETE", f"/jobs/{job}")
+
     def log(self, job: str, tail: int) -> str:
         """End of the log of a job."""
         return self._read("GET", f"/jobs/{job}/log?tail={tail}").decode("utf-8", "replace")

@@ -2,8 +2,8 @@
 
 ``job.json`` (request), ``events.jsonl`` (what happened, one line each, only ever appended to),
 ``log.txt``, ``outcome.json`` (how it ended), ``cancel`` (somebody asked it to stop), ``lock`` (held by
-its process as long as that lives), ``process.json`` (which process), ``preview.png``. Does not cover what
-the lines mean (`cluster.jobs.progress`).
+its process as long as that lives), ``process.json`` (which process), ``preview.png``, ``work`` (scratch of a
+process whose products are sent elsewhere). Does not cover what the lines mean (`cluster.jobs.progress`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class JobFolder:
         self.path = path
         self.log = path / "log.txt"
         self.preview = path / "preview.png"
+        self.work = path / "work"
         self._events = path / "events.jsonl"
 
     def create(self, document: Mapping[str, Any]) -> None:
@@ -192,6 +194,10 @@ class JobFolder:
     def cancel(self) -> None:
         """Remember that somebody asked the job to stop."""
         (self.path / "cancel").touch()
+
+    def clear_work(self) -> None:
+        """Remove what a process left in its scratch folder."""
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def log_tail(self, n_bytes: int) -> str:
         """End of the log, whole lines."""

@@ -52,7 +52,8 @@ class JobRequest(BaseModel):
         "of the service; relative names are looked for in each root."
     )
     output: Path = Field(
-        description="Root of the product names, under an output root; relative: in your own folder there."
+        description="Root of the product names, in your own folder under an output root (relative names) or "
+        "below your name in an output bucket (s3:// URLs)."
     )
     parameters: Annotated[dict[Name, Value], Field(max_length=200)] = Field(
         default_factory=dict, description="Parameters by name, as GET /parameters describes them."

@@ -1,4 +1,4 @@
-"""Where jobs may read and write: roots, buckets, and nothing else.
+"""Where jobs may read and write: folders, buckets, and nothing else.
 
 Covers judging every path and URL of a request with symbolic links resolved, and, in the process of a job,
 every file that an input stands for. Does not cover who may do what with a job (`cluster.jobs.service`).
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 from mosaic.errors import ParameterError
 
@@ -24,7 +24,14 @@ ALIGN_NAMES: Final = ("hdrfile", "hdrname", "wcsname", "outshifts", "outwcs")
 """Parameters of the alignment that become names of files beside the product."""
 ALIGN_REFUSED: Final = ("exclusions", "catfile")
 """Parameters of the alignment whose file names further files."""
-_REMOTE: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<key>/[^\x00-\x1f\x7f]*)")
+_BUCKET: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_REMOTE: Final = re.compile(rf"s3://(?P<bucket>{_BUCKET})(?P<key>/[^\x00-\x1f\x7f]*)")
+_REMOTE_OUTPUT: Final = re.compile(
+    rf"s3://(?P<bucket>{_BUCKET})(?P<key>(?:/(?!\.{{1,2}}(?:/|\Z))[A-Za-z0-9_.+=@-]+)+)"
+)
+"""No empty part, none that goes up, no sign that a client of S3 or a shell takes for something else."""
+_LONGEST_KEY: Final = 800
+"""Keys have at most 1024 bytes; those of the job folder are longer than that of the product."""
 _EXTENSION: Final = re.compile(r"\[[^\[\]/]*\]$")
 _MAGIC: Final = re.compile(r"[*?\[]")
 _LOG_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -39,18 +46,53 @@ class Places:
     input_roots: tuple[Path, ...]
     """Folders whose files may be read."""
     output_roots: tuple[Path, ...]
-    """Folders under which products may be written, in a folder of the user's name."""
+    """Folders in which products may be written, in a folder of the user's name."""
     buckets: frozenset[str] = frozenset()
     """Buckets of the object store that may be read."""
     owner: str = ""
-    """User; empty: anywhere under the output roots (operators)."""
+    """User; empty: anywhere in the output roots and buckets (operators)."""
+    output_buckets: tuple[str, ...] = ()
+    """Buckets in which products may be written, below the user's name."""
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read places back from `document`."""
+        return cls(
+            tuple(map(Path, document["inputs"])),
+            tuple(map(Path, document["outputs"])),
+            frozenset(document["buckets"]),
+            document["owner"],
+            # Jobs that were queued by a service that knew none.
+            tuple(document.get("output_buckets", ())),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Places as a job folder keeps them."""
+        return {
+            "inputs": [str(root) for root in self.input_roots],
+            "outputs": [str(root) for root in self.output_roots],
+            "buckets": sorted(self.buckets),
+            "owner": self.owner,
+            "output_buckets": list(self.output_buckets),
+        }
 
     def readable(self) -> tuple[Path, ...]:
         """Folders that this user may read."""
-        return (*self.input_roots, *self._writable())
+        return (*self.input_roots, *self.own_folders())
 
-    def _writable(self) -> tuple[Path, ...]:
+    def own_folders(self) -> tuple[Path, ...]:
+        """Folders that this user may write to."""
         return tuple(root / self.owner for root in self.output_roots)
+
+    def own_urls(self) -> tuple[str, ...]:
+        """URLs below which this user may write."""
+        return tuple(f"s3://{bucket}{self._own_key()}" for bucket in self.output_buckets)
+
+    def _own_key(self) -> str:
+        return f"/{self.owner}/" if self.owner else "/"
+
+    def _is_own(self, bucket: str, key: str) -> bool:
+        return bucket in self.output_buckets and key.startswith(self._own_key())
 
     def resolve_input(self, entry: str) -> str:
         """Absolute form of an input, proved to lie within the roots.
@@ -75,8 +117,12 @@ class Places:
         match = _REMOTE.fullmatch(url)
         if match is None or "::" in url or ".." in url.split("/"):
             raise ParameterError(f"{_shown(url)}: only s3://BUCKET/KEY is read here; {_REMEDY}")
-        if match["bucket"] not in self.buckets:
-            raise ParameterError(f"{_shown(url)}: the bucket {match['bucket']} is not open to this service")
+        bucket = match["bucket"]
+        if bucket not in self.buckets and not self._is_own(bucket, match["key"]):
+            whom = "not open to this service"
+            if bucket in self.output_buckets:
+                whom = f"open to you below s3://{bucket}{self._own_key()} only"
+            raise ParameterError(f"{_shown(url)}: the bucket {bucket} is {whom}")
         return url
 
     def _resolve_local(self, name: str) -> Path:
@@ -107,7 +153,10 @@ class Places:
         return all(_is_below(Path(os.path.realpath(candidate)), roots) for candidate in candidates)
 
     def resolve_output(self, name: str) -> str:
-        """Absolute form of an output root, proved to lie where this user may write.
+        """Absolute form of an output root, a path or a URL, proved to lie where this user may write.
+
+        Relative names belong to the user's folder in the first output root; to the first bucket where there
+        is no root.
 
         Raises
         ------
@@ -115,18 +164,34 @@ class Places:
             When it does not.
         """
         if "://" in name or "::" in name:
-            raise ParameterError(f"{_shown(name)}: products are written to folders; {_REMEDY}")
+            return self._resolve_output_url(name)
         _refuse_odd(name)
         given = Path(name)
+        if not self.output_roots and self.output_buckets and not given.is_absolute():
+            return self._resolve_output_url(self.own_urls()[0] + name)
         if ".." in given.parts or not self.output_roots or name.endswith("/") or _MAGIC.search(name):
             raise ParameterError(f"{_shown(name)} cannot be an output; {_REMEDY}")
-        path = given if given.is_absolute() else self._writable()[0] / given
-        roots = [Path(os.path.realpath(root)) for root in self._writable()]
+        path = given if given.is_absolute() else self.own_folders()[0] / given
+        roots = [Path(os.path.realpath(root)) for root in self.own_folders()]
         resolved = Path(os.path.realpath(path.parent)) / path.name
         if not any(root in resolved.parents for root in roots) or resolved.is_symlink():
-            allowed = ", ".join(map(str, self._writable()))
-            raise ParameterError(f"{_shown(name)} lies outside the folder that may be written: {allowed}")
+            raise self._outside(name)
         return str(resolved)
+
+    def _resolve_output_url(self, url: str) -> str:
+        match = _REMOTE_OUTPUT.fullmatch(url)
+        if match is None or len(match["key"]) > _LONGEST_KEY:
+            raise ParameterError(
+                f"{_shown(url)}: products are written to folders, or to s3://BUCKET/KEY with a KEY of "
+                f"letters, digits and _ . + = @ - in parts between single slashes; {_REMEDY}"
+            )
+        if not self._is_own(match["bucket"], match["key"]):
+            raise self._outside(url)
+        return url
+
+    def _outside(self, name: str) -> ParameterError:
+        allowed = ", ".join((*map(str, self.own_folders()), *self.own_urls()))
+        return ParameterError(f"{_shown(name)} lies outside the folder that may be written: {allowed}")
 
     def resolve_parameters(self, parameters: Mapping[str, object]) -> dict[str, object]:
         """Parameters whose file names are absolute and proved to lie within the roots.
@@ -194,6 +259,11 @@ class Places:
                 self._resolve_url(path)
             elif not _is_below(Path(os.path.realpath(path)), roots):
                 raise ParameterError(f"{_shown(path)} lies outside the folders that may be read; {_REMEDY}")
+
+
+def is_bucket(text: str) -> bool:
+    """Whether a text can be the name of a bucket."""
+    return re.fullmatch(_BUCKET, text) is not None
 
 
 def _is_below(path: Path, roots: Iterable[Path]) -> bool:

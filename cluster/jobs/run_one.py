@@ -12,10 +12,12 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -35,8 +37,9 @@ from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
 from mosaic.options import RunOptions
 from mosaic.outcome import PlanReport, Result, estimate_seconds
 from mosaic.parameters import load_settings
-from mosaic.places import Place, size_of
-from mosaic.runlog import LOGGER_NAME, logging_to_file
+from mosaic.places import Place, get, place_of, size_of
+from mosaic.retries import io_errors
+from mosaic.runlog import LOGGER_NAME, log_to_stderr, logging_to_file
 from mosaic.summary import format_summary
 
 EXIT_BUSY: Final = 3
@@ -176,8 +179,8 @@ def prove_inputs(inputs: Sequence[str], places: Places) -> None:
         Naming the first file that lies outside.
     """
     for entry in inputs:
-        if entry.startswith("@") and "://" not in entry:
-            _prove_list(Path(entry[1:]), places)
+        if entry.startswith("@"):
+            _prove_list(entry[1:], places)
     expanded = expand_inputs(inputs)
     named = [path for file in expanded.files for path in (file.path, file.ivm_path) if path]
     tables = [entry for entry in inputs if is_association(entry) and Path(entry).is_file()]
@@ -185,12 +188,38 @@ def prove_inputs(inputs: Sequence[str], places: Places) -> None:
     places.prove_files(named)
 
 
-def _prove_list(listing: Path, places: Places) -> None:
+def _prove_list(listing: str, places: Places) -> None:
     """Prove every name in a list before anything looks at what it stands for."""
-    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+    folder = listing.rpartition("/")[0]
+    for line in get(place_of(listing)).decode("utf-8", "replace").splitlines():
         for name in line.split("#", 1)[0].split():
             is_plain = "://" not in name and not name.startswith("/")
-            places.resolve_input(f"{listing.parent}/{name}" if is_plain else name)
+            places.resolve_input(f"{folder}/{name}" if is_plain else name)
+
+
+@contextmanager
+def _working_folder(folder: JobFolder, output: str, places: Places) -> Iterator[None]:
+    """Be where files go that have no other place, as DrizzlePac's steps want it: beside the product.
+
+    Beside one in an object store there is no such place: it is then a folder of the job that goes with the
+    process, together with everything that is on its way to the store.
+    """
+    place = place_of(places.resolve_output(output))
+    if isinstance(place, Path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        places.resolve_output(output)
+        os.chdir(place.parent)
+        yield
+        return
+    folder.clear_work()
+    folder.work.mkdir(mode=0o700)
+    os.chdir(folder.work)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder.work)
+    try:
+        yield
+    finally:
+        os.chdir(folder.path)
+        folder.clear_work()
 
 
 def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
@@ -202,46 +231,16 @@ def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
         When `cancel` was used.
     ClusterError
         When there is no scheduler or no worker: the job is to be continued once there is.
-    OSError, CancelledError
+    OSError, CancelledError, and errors of the clients of object stores
         When a file system or a connection was lost: the job is to be continued.
     """
     document = folder.read()
     request = document["resolved"]
-    places = Places(
-        tuple(map(Path, document["places"]["inputs"])),
-        tuple(map(Path, document["places"]["outputs"])),
-        frozenset(document["places"]["buckets"]),
-        document["places"]["owner"],
-    )
-    output = Path(request["output"])
+    places = Places.of_document(document["places"])
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        places.resolve_output(str(output))
-        # DrizzlePac's steps use the working directory for what belongs to the run.
-        os.chdir(output.parent)
-        prove_inputs(request["inputs"], places)
-        settings = load_settings(None, (), **request["parameters"])
-        options = RunOptions.resolve(**request["options"])
-        if _was_begun(folder):
-            # What was there before this job is gone already; what is there now is its own.
-            options = options.model_copy(update={"restart": False})
-        report = pipeline.plan(request["inputs"], request["output"], options=options, settings=settings)
-        folder.append("plan", **describe_plan(report))
-        recorder = Recorder(folder, pipeline.job_folder(report.names))
-        cancel.raise_if_cancelled()
-        with logging_to_file(settings.runfile) as log:
-            log.info("mosaic drizzle: %s -> %s", " ".join(request["inputs"]), request["output"])
-            result = pipeline.drizzle(
-                request["inputs"],
-                request["output"],
-                options=options,
-                observer=recorder,
-                settings=settings,
-                align=request["align"],
-                cancel=cancel,
-            )
-            for line in format_summary(result):
-                log.info(line)
+        with _working_folder(folder, request["output"], places):
+            prove_inputs(request["inputs"], places)
+            result = _drizzle(folder, request, cancel)
     except (RunCancelledError, ClusterError):
         raise
     except (MosaicError, *LASTING) as error:
@@ -254,6 +253,33 @@ def run_job(folder: JobFolder, cancel: CancelToken) -> dict[str, Any]:
             "kind": "MemoryError",
         }
     return _describe_result(result)
+
+
+def _drizzle(folder: JobFolder, request: Mapping[str, Any], cancel: CancelToken) -> Result:
+    """Plan, tell of the plan, and run."""
+    settings = load_settings(None, (), **request["parameters"])
+    options = RunOptions.resolve(**request["options"])
+    if _was_begun(folder):
+        # What was there before this job is gone already; what is there now is its own.
+        options = options.model_copy(update={"restart": False})
+    report = pipeline.plan(request["inputs"], request["output"], options=options, settings=settings)
+    folder.append("plan", **describe_plan(report))
+    recorder = Recorder(folder, pipeline.job_folder(report.names))
+    cancel.raise_if_cancelled()
+    with logging_to_file(settings.runfile) as log:
+        log.info("mosaic drizzle: %s -> %s", " ".join(request["inputs"]), request["output"])
+        result = pipeline.drizzle(
+            request["inputs"],
+            request["output"],
+            options=options,
+            observer=recorder,
+            settings=settings,
+            align=request["align"],
+            cancel=cancel,
+        )
+        for line in format_summary(result):
+            log.info(line)
+    return result
 
 
 def _was_begun(folder: JobFolder) -> bool:
@@ -280,15 +306,15 @@ def _describe_result(result: Result) -> dict[str, Any]:
     }
 
 
+def _losses() -> tuple[type[Exception], ...]:
+    """Errors of a file system or a connection, those of clients that came into use included."""
+    return (*io_errors(), CancelledError)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the job of a folder; see the module for the exit codes."""
     folder = JobFolder(Path(arguments[0]))
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    log_to_stderr()
     cancel = CancelToken()
     # The handler may have interrupted a holder of the token's lock.
     signal.signal(signal.SIGTERM, lambda *_: Thread(target=cancel.cancel, daemon=True).start())
@@ -312,7 +338,7 @@ def main(arguments: Sequence[str]) -> int:
         log.warning("%s", error)
         folder.append("away", text=str(error))
         return EXIT_LOST
-    except (OSError, CancelledError) as error:
+    except _losses() as error:
         log.error("lost: %s: %s", type(error).__name__, error)  # noqa: TRY400  (one line)
         folder.append("message", level="WARNING", text=f"lost: {error}; the job is continued")
         return EXIT_LOST

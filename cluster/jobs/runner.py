@@ -8,6 +8,7 @@ from their ledger. Does not cover what users may ask for (`cluster.jobs.service`
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sqlite3
@@ -37,6 +38,8 @@ AWAY_S: Final = 30.0
 """Time between two looks for workers that were not there."""
 MOST_LOSSES: Final = 3
 """Processes that may die one after the other without finishing a task before the job has failed."""
+FORGET_EVERY_S: Final = 600.0
+"""Time between two looks for jobs that ended long ago."""
 NOT_INHERITED: Final = ("MOSAIC_TOKEN",)
 """Environment that jobs do not get."""
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -87,6 +90,8 @@ class Runner:
         What they may use.
     command : callable, optional
         Job folder -> command line of its process.
+    keep_s : float, optional
+        How long after its end a job is kept in the list.
     """
 
     def __init__(
@@ -99,8 +104,11 @@ class Runner:
             "cluster.jobs.run_one",
             str(folder),
         ],
+        keep_s: float = math.inf,
     ) -> None:
         self.counters = Counters()
+        self._keep_s = keep_s
+        self._forget_s = 0.0
         self._store = store
         self._capacity = capacity
         self._command = command
@@ -158,6 +166,9 @@ class Runner:
             self._wake.clear()
             try:
                 self.tick()
+                if time.monotonic() >= self._forget_s:
+                    self._forget_s = time.monotonic() + FORGET_EVERY_S
+                    self.forget_old()
             except (OSError, MosaicError, sqlite3.Error):
                 LOG.exception("could not look after the jobs; trying again")
 
@@ -167,6 +178,18 @@ class Runner:
             for job in self._store.in_process():
                 self._look_after(job)
             self._start_what_fits()
+
+    def forget_old(self) -> None:
+        """Delete the jobs that ended longer ago than they are kept."""
+        if math.isinf(self._keep_s):
+            return
+        for job in self._store.ended_before(time.time() - self._keep_s):
+            try:
+                self._store.delete(job)
+            except (OSError, MosaicError) as error:
+                LOG.warning("job %s: not deleted, though it ended long ago: %s", job, error)
+            else:
+                LOG.info("job %s: deleted, for it ended more than %g days ago", job, self._keep_s / 86400.0)
 
     def _look_after(self, job: Job) -> None:
         running = self._running.setdefault(job.id, Running(None, 0.0))
@@ -201,6 +224,7 @@ class Runner:
         """Conclude from the files how the process of a job ended."""
         folder = self._store.folder_of(job.id)
         outcome = folder.outcome
+        folder.clear_work()
         self._running.pop(job.id)
         self._progress.pop(job.id, None)
         if outcome is not None and outcome["ok"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from cluster.jobs.service import JobService, ServiceConfig
 from cluster.jobs.store import JobStore
 from cluster.jobs.tokens import TokenStore
 from mosaic.errors import MosaicError
+from mosaic.runlog import log_to_stderr
 
 GRACE_S: Final = 3
 """How long open connections, such as those that watch a job, may take to end."""
@@ -88,12 +88,10 @@ def serve(
     ServiceBusyError
         When another service has the state folder.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
-    )
+    log_to_stderr()
     with hold_state(config.state):
         store = JobStore(config.state)
-        service = JobService(config, store, Runner(store, config.capacity))
+        service = JobService(config, store, Runner(store, config.capacity, keep_s=config.keep_s))
         app = create_app(service, tokens_of(config.state))
         try:
             uvicorn.Server(

@@ -6,6 +6,9 @@ of HTTP.
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,16 +26,20 @@ from cluster.jobs.model import (
     check_parameters,
     parse_memory_size,
 )
-from cluster.jobs.places import Places
+from cluster.jobs.places import Places, is_bucket
 from cluster.jobs.runner import Capacity, Runner
 from cluster.jobs.state import ACTIVE, IllegalTransitionError, JobEvent
 from cluster.jobs.store import Filter, JobNotFoundError, JobStore, Submission
 from cluster.jobs.tokens import Caller
 from mosaic.errors import MosaicError, ParameterError
+from mosaic.places import get, place_of, size_of
+from mosaic.retries import io_errors
 from mosaic.settings import Settings
 
+LOG: Final = logging.getLogger("mosaic.jobs")
 MOST_USERS: Final = 10_000
 """Users whose requests are counted at a time."""
+MOST_REPORT_BYTES: Final = 64 << 20
 
 
 class RefusedError(MosaicError):
@@ -77,10 +84,15 @@ class ServiceConfig:
     output_roots: tuple[Path, ...]
     capacity: Capacity
     buckets: frozenset[str] = frozenset()
+    """Buckets that everybody may read."""
+    output_buckets: tuple[str, ...] = ()
+    """Buckets for products; below the name of a user only that user reads and writes."""
     scheduler: str = "threads"
     """Where tasks run: as for ``mosaic drizzle --scheduler``."""
     job_memory_bytes: int = 2 << 30
     """Memory of a job that asks for none."""
+    keep_s: float = math.inf
+    """How long after its end a job is kept in the list."""
     most_active_per_user: int = 1000
     submissions_per_minute: float = 120.0
     burst: int = 60
@@ -89,7 +101,7 @@ class ServiceConfig:
     """Address of the Dask dashboard, shown on the page."""
 
     def __post_init__(self) -> None:
-        """Refuse roots that would let jobs into the state of the service."""
+        """Refuse roots that would let jobs into the state of the service, and buckets that cannot be."""
         state = self.state.resolve()
         for root in (*self.input_roots, *self.output_roots):
             resolved = root.resolve()
@@ -99,8 +111,11 @@ class ServiceConfig:
                 raise ParameterError(
                     f"root {root} and the state folder {self.state} lie within each other; separate them"
                 )
-        if not self.output_roots:
-            raise ParameterError("no output root is given: jobs could write nowhere")
+        for bucket in (*self.buckets, *self.output_buckets):
+            if not is_bucket(bucket):
+                raise ParameterError(f"{bucket!r} is not the name of a bucket; give it without s3:// and key")
+        if not self.output_roots and not self.output_buckets:
+            raise ParameterError("no output root or bucket is given: jobs could write nowhere")
 
 
 @dataclass(slots=True)
@@ -243,12 +258,7 @@ class JobService:
         document = {
             "request": request.model_dump(mode="json"),
             "resolved": resolved,
-            "places": {
-                "inputs": [str(root) for root in places.input_roots],
-                "outputs": [str(root) for root in places.output_roots],
-                "buckets": sorted(places.buckets),
-                "owner": places.owner,
-            },
+            "places": places.document(),
         }
         grant = Grant(resolved["options"]["cores"], resolved["options"]["memory"])
         submission = Submission(caller.owner, request.priority, resolved["output"], grant, document, key)
@@ -262,7 +272,7 @@ class JobService:
         """Where jobs of a caller may read and write."""
         config = self.config
         owner = "" if caller.is_operator else caller.owner
-        return Places(config.input_roots, config.output_roots, config.buckets, owner)
+        return Places(config.input_roots, config.output_roots, config.buckets, owner, config.output_buckets)
 
     def get(self, caller: Caller, job: str) -> Job:
         """Find a job the caller may see.
@@ -276,6 +286,27 @@ class JobService:
         if not caller.is_operator and found.owner != caller.owner:
             raise JobNotFoundError(f"no job {job!r}; see the list of jobs")
         return found
+
+    def read_report(self, job: Job) -> bytes | None:
+        """Quality report that a run left; None when there is none, or none that can be read.
+
+        It lies where the outcome of the job says, which counts only for places that its owner may write to.
+        """
+        folder = self.store.folder_of(job.id)
+        outcome = folder.outcome or {}
+        owner = Places.of_document(folder.read()["places"]).owner
+        config = self.config
+        places = Places((), config.output_roots, owner=owner, output_buckets=config.output_buckets)
+        try:
+            page = place_of(places.resolve_output(str(outcome.get("folder", "")))) / "report" / "report.html"
+            if isinstance(page, Path) and Path(os.path.realpath(page)) != page:
+                return None
+            return get(page) if 0 < size_of(page) <= MOST_REPORT_BYTES else None
+        except ParameterError as error:
+            LOG.warning("job %s: no report: %s", job.id, error)
+        except io_errors() as error:
+            LOG.warning("job %s: its report cannot be read: %s", job.id, error)
+        return None
 
     def find(self, caller: Caller, wanted: Filter) -> list[Job]:
         """Jobs the caller may see, newest first."""
@@ -310,6 +341,18 @@ class JobService:
         changed = self.store.apply(job, JobEvent.RETRY)
         self.runner.wake()
         return changed
+
+    def delete(self, caller: Caller, job: str) -> None:
+        """Forget a job that has ended; its products stay, and so does the job folder of the mosaic.
+
+        Raises
+        ------
+        JobNotFoundError, IllegalTransitionError
+            When there is no such job, or it has not ended.
+        """
+        self.get(caller, job)
+        self.store.delete(job)
+        LOG.info("job %s: deleted by %s", job, caller.owner)
 
     def _grant(self, request: JobRequest, num_cores: int | None) -> Grant:
         capacity = self.config.capacity

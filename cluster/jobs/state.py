@@ -68,6 +68,20 @@ IN_PROCESS: Final = frozenset({JobState.RUNNING, JobState.CANCELLING})
 """States in which a process works for the job."""
 
 
+def require_over(state: JobState) -> None:
+    """Refuse to delete a job that has not ended.
+
+    Raises
+    ------
+    IllegalTransitionError
+        When it has not.
+    """
+    if state in ACTIVE:
+        raise IllegalTransitionError(
+            f"a job that is {state} cannot be deleted; cancel it, or wait for its end"
+        )
+
+
 def next_state(state: JobState, event: JobEvent) -> JobState:
     """State that follows.
 

@@ -15,14 +15,22 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from cluster.jobs.jobfolder import JobFolder
 from cluster.jobs.model import Grant, Job, is_job_id
-from cluster.jobs.state import ACTIVE, IN_PROCESS, JobEvent, JobState, next_state
+from cluster.jobs.state import (
+    ACTIVE,
+    IN_PROCESS,
+    IllegalTransitionError,
+    JobEvent,
+    JobState,
+    next_state,
+    require_over,
+)
 from mosaic.errors import MosaicError, StoreError
 
 _SCHEMA: Final = """
@@ -43,6 +51,10 @@ _COLUMNS: Final = (
     "ended_s, attempts, losses, error, done"
 )
 _CHANGEABLE: Final = frozenset(field.name for field in fields(Job)) - {"id", "seq", "owner", "state", "grant"}
+
+
+_DELETED: Final = ".deleted-"
+"""Begins the names of folders of jobs that are being deleted."""
 
 
 class JobNotFoundError(MosaicError):
@@ -260,6 +272,51 @@ class JobStore:
         with self._transaction():
             self._update(job, changes)
 
+    def delete(self, job: str) -> None:
+        """Forget a job that has ended, its folder included; products and the job folder of the mosaic stay.
+
+        Raises
+        ------
+        JobNotFoundError, IllegalTransitionError
+            When there is no such job, or it has not ended.
+        """
+        folder = self.folder_of(job)
+        doomed = folder.path.with_name(f"{_DELETED}{job}")
+        with ExitStack() as undo:
+            self._delete_row(job, folder, doomed, undo)
+            undo.pop_all()
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _delete_row(self, job: str, folder: JobFolder, doomed: Path, undo: ExitStack) -> None:
+        with self._transaction():
+            require_over(self.get(job).state)
+            if folder.is_held:
+                raise IllegalTransitionError(
+                    f"the process of job {job} has not left yet; try again in a moment"
+                )
+            # Out of the way first: a folder that the list does not know would be taken into it again.
+            with suppress(FileNotFoundError):
+                folder.path.rename(doomed)
+                undo.callback(doomed.rename, folder.path)
+            self._database.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+    def ended_before(self, when_s: float) -> list[str]:
+        """Jobs that ended before a time, oldest first."""
+        active = sorted(map(str, ACTIVE))
+        query = (
+            f"SELECT id FROM jobs WHERE state NOT IN ({', '.join('?' * len(active))}) "  # noqa: S608
+            "AND coalesce(ended_s, created_s) < ? ORDER BY seq"
+        )
+        with self._lock:
+            return [str(row[0]) for row in self._database.execute(query, (*active, when_s))]
+
+    def _finish_deleting(self) -> None:
+        """Delete what an earlier process began to delete."""
+        for path in (self.folder / "jobs").glob(f"{_DELETED}*"):
+            with self._transaction():
+                self._database.execute("DELETE FROM jobs WHERE id = ?", (path.name.removeprefix(_DELETED),))
+            shutil.rmtree(path, ignore_errors=True)
+
     def adopt(self) -> int:
         """Take jobs into the list whose folders it does not know; what is known only here begins at zero.
 
@@ -271,6 +328,7 @@ class JobStore:
         int
             Jobs found.
         """
+        self._finish_deleting()
         with self._lock:
             known = {row[0] for row in self._database.execute("SELECT id FROM jobs")}
         found = []

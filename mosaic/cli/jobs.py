@@ -1,4 +1,4 @@
-"""`mosaic submit status logs cancel retry jobs`: the job service from another shell."""
+"""`mosaic submit status logs cancel retry delete jobs`: the job service from another shell."""
 
 from __future__ import annotations
 
@@ -169,6 +169,24 @@ def retry_command(job: JobId, server: Server = SERVER, token: Token = "") -> Non
     Example: mosaic retry 0f3a
     """
     _change(job, "retry", server, token)
+
+
+def delete_command(
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="Identities, or as much of them as is clear.")
+    ],
+    server: Server = SERVER,
+    token: Token = "",
+) -> None:
+    """Remove jobs that have ended from the list, with their logs; their products stay.
+
+    Example: mosaic delete 0f3a 77c1
+    """
+    with one_line_errors():
+        client = _client(server, token)
+        for identity in [_identity(client, job) for job in jobs]:
+            client.delete(identity)
+            typer.echo(f"{identity}  deleted")
 
 
 def _change(job: str, action: str, server: str, token: str) -> None:

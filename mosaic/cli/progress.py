@@ -198,8 +198,9 @@ class LiveProgress:
                 self._live = None
 
     def _print(self, text: str) -> None:
-        """Print one line as it stands."""
-        self.console.print(text, markup=False, highlight=False)
+        """Print one line as it stands; the console would take as long as a task for it."""
+        self.console.file.write(f"{text}\n")
+        self.console.file.flush()
 
 
 def _is_worth_a_line(n_done: int, n_tasks: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -19,15 +20,16 @@ State: TypeAlias = Annotated[
 STATE = Path("~/.local/state/mosaic")
 """State folder unless another is given."""
 DAY_S = 86400.0
+UNENCRYPTED = "warning: tokens travel unencrypted; give --tls-cert and --tls-key, or put a proxy before it"
 
 token_app = typer.Typer(name="token", help="Who may use the job service.", no_args_is_help=True)
 
 
 def serve_command(
     output_root: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option("--output-root", metavar="DIR", help="Folder for products; one folder a user."),
-    ],
+    ] = None,
     input_root: Annotated[
         list[Path] | None,
         typer.Option("--input-root", metavar="DIR", help="Folder jobs may read; repeatable."),
@@ -35,6 +37,10 @@ def serve_command(
     bucket: Annotated[
         list[str] | None,
         typer.Option("--bucket", metavar="NAME", help="S3 bucket jobs may read; repeatable."),
+    ] = None,
+    output_bucket: Annotated[
+        list[str] | None,
+        typer.Option("--output-bucket", metavar="NAME", help="S3 bucket for products; one prefix a user."),
     ] = None,
     state: State = STATE,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -52,6 +58,12 @@ def serve_command(
         int, typer.Option(min=1, help="Jobs a user may have that have not ended.")
     ] = 1000,
     submissions_per_minute: Annotated[float, typer.Option(min=0.1, help="Submissions of one user.")] = 120.0,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, metavar="N", help="Days after their end that jobs are listed; default: always."
+        ),
+    ] = None,
     scheduler: Annotated[
         str, typer.Option(metavar="KIND", help="threads, processes, or a Dask scheduler's address.")
     ] = "threads",
@@ -79,21 +91,21 @@ def serve_command(
         config = ServiceConfig(
             state=state.expanduser().resolve(),
             input_roots=tuple(path.expanduser().resolve() for path in input_root or ()),
-            output_roots=tuple(path.expanduser().resolve() for path in output_root),
+            output_roots=tuple(path.expanduser().resolve() for path in output_root or ()),
             capacity=Capacity(options.cores, options.memory, jobs, jobs_per_user),
             buckets=frozenset(bucket or ()),
+            output_buckets=tuple(output_bucket or ()),
             scheduler=options.scheduler,
             job_memory_bytes=min(RunOptions.resolve(memory=job_memory).memory, options.memory),
+            keep_s=math.inf if keep_days is None else keep_days * DAY_S,
             most_active_per_user=queue_per_user,
             submissions_per_minute=submissions_per_minute,
             dashboard=dashboard,
         )
         if not server.tokens_of(config.state).all():
             typer.echo(f"nobody has a token yet: mosaic token add NAME --state {config.state}", err=True)
-        if host not in server.LOCAL_HOSTS and tls_cert is None:
-            report_failure(
-                "warning: tokens travel unencrypted; give --tls-cert and --tls-key, or put a proxy before it"
-            )
+        if tls_cert is None and host not in server.LOCAL_HOSTS:
+            report_failure(UNENCRYPTED)
         scheme = "http" if tls_cert is None else "https"
         typer.echo(f"mosaic job service on {scheme}://{host}:{port}", err=True)
         server.serve(config, host, port, tls_cert, tls_key)

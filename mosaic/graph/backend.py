@@ -6,6 +6,7 @@ scheduler is lost: the ledger holds what is finished, so the rest is submitted a
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -194,7 +195,12 @@ class DaskBackend:
         self._pending.clear()
         if self._client.status == "running":
             with suppress(OSError, TimeoutError):
-                self._client.run(leave_job, self._identity, wait=False, on_error="ignore")
+                self._client.run(_leave_job, self._identity, wait=False, on_error="ignore")
+
+
+async def _leave_job(identity: str) -> None:
+    """Free the disk of a worker; only what is asynchronous is carried out without anybody waiting for it."""
+    await asyncio.to_thread(leave_job, identity)
 
 
 def _again(task: _Submission) -> _Submission:

@@ -18,9 +18,10 @@ INTERVAL_S = 0.3
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
-_LARGE_BYTES = 1 << 25
-"""Arrays from this size on live in mappings of their own. A lower limit costs more in page faults (256 KiB:
-15 s of system time on four full frames, against 4 s) than it saves in memory (15 MiB)."""
+_LARGE_BYTES = 1 << 26
+"""Arrays from this size on live in mappings of their own; images of a chip are smaller. A lower limit costs
+more in page faults (256 KiB: 15 s of system time on four full frames, against 4 s) than it saves in memory
+(15 MiB)."""
 
 
 def bound_allocator() -> None:

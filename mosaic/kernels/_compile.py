@@ -32,19 +32,30 @@ def cache_folder() -> Path:
 
 def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     """Compile a function when it is first called, or load it from the cache."""
-    return _compiled(function, forceinline=False)
+    return _compiled(function, forceinline=False, counts=True)
 
 
 def inlined(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     """Compile a function as part of each kernel that calls it: a call would pass dozens of arguments."""
-    return _compiled(function, forceinline=True)
+    return _compiled(function, forceinline=True, counts=False)
 
 
-def _compiled(function: Callable[..., Any], *, forceinline: bool) -> Any:  # noqa: ANN401
+def part(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """Compile a function that kernels call and that makes no array.
+
+    It does not count the references to the arrays that it is given, which costs more than most of what these
+    functions do, above all when two threads count the same ones. Python must not call it.
+    """
+    return _compiled(function, forceinline=False, counts=False)
+
+
+def _compiled(function: Callable[..., Any], *, forceinline: bool, counts: bool) -> Any:  # noqa: ANN401
     # numba chooses the cache folder while it decorates; the setting of other users of numba is kept.
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
-        return njit(nogil=True, cache=True, error_model="numpy", forceinline=forceinline)(function)
+        return njit(nogil=True, cache=True, error_model="numpy", forceinline=forceinline, _nrt=counts)(
+            function
+        )
     finally:
         config.CACHE_DIR = previous

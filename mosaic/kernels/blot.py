@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.kernels.blot_polynomial import IndexYX, pixel, poly3_row, poly5_row
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
 from mosaic.types import DoubleArray, FloatArray
 
 ChipWindow: TypeAlias = tuple[int, int, int, int]
@@ -36,7 +36,7 @@ _TAPER_2 = -0.49670
 _TAPER_4 = 0.03705
 
 
-@kernel
+@part
 def _place_row(x: DoubleArray, y: DoubleArray, n: int, frame_yx: IndexYX, round_positions: bool) -> None:
     """Round the positions if wanted, and set x to -1 where the position is outside the frame."""
     last_y, last_x = float(frame_yx[0]), float(frame_yx[1])
@@ -78,7 +78,7 @@ def _linear_row(
         out[k] = (gy * low + fy * high) * scale
 
 
-@kernel
+@part
 def _sinc_weights(offset: float, weights: DoubleArray) -> None:
     """Tapered sinc weights of the nodes -7 … 7 at `offset` from node 0, normalised to sum 1."""
     per_node = (np.pi / (2.0 * _SINC_REACH)) ** 2
@@ -130,7 +130,7 @@ def _sinc_row(
         out[k] = np.float32(total) * scale
 
 
-@kernel
+@part
 def _lanczos_weights(fraction: float, order: int, weights: DoubleArray) -> None:
     """Lanczos weights of the nodes 1 - order … order at `fraction` after node 0, not normalised."""
     for p in range(2 * order):
@@ -189,9 +189,10 @@ def _blot(
     n = x1 - x0
     x = np.empty(n, np.float64)
     y = np.empty(n, np.float64)
+    work = np.empty(MAP_SCRATCH, np.float64)
     factor = np.float32(scale)
     for row in range(y1 - y0):
-        map_row(model, x0, n, 0.0, float(y0 + row), x, y)
+        map_into(model, x0, n, 0.0, float(y0 + row), x, y, work)
         _place_row(x, y, n, frame_shape_yx, round_positions)
         line = out[row]
         if method == _NEAREST:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import DoubleArray, FloatArray
 
 UnsignedArray: TypeAlias = NDArray[np.uint64]
@@ -33,7 +33,7 @@ _SIXTH = np.float32(1.0 / 6.0)
 _PER_120 = np.float32(1.0 / 120.0)
 
 
-@kernel
+@part
 def pixel(image: FloatArray, origin_yx: IndexYX, j: int, i: int) -> np.float32:
     """Pixel (j, i) of the frame; the nearest one of the window if it is not there."""
     row = min(max(j - origin_yx[0], 0), image.shape[0] - 1)
@@ -41,7 +41,7 @@ def pixel(image: FloatArray, origin_yx: IndexYX, j: int, i: int) -> np.float32:
     return image[row, column]
 
 
-@kernel
+@part
 def _pixel_beyond_x(image: FloatArray, origin_yx: IndexYX, nx: int, j: int, i: int) -> np.float32:
     """Pixel (j, i) of the frame continued beyond its first and last column by odd reflection."""
     last = nx - 1
@@ -54,7 +54,7 @@ def _pixel_beyond_x(image: FloatArray, origin_yx: IndexYX, nx: int, j: int, i: i
     return pixel(image, origin_yx, j, i)
 
 
-@kernel
+@part
 def _pixel_beyond(image: FloatArray, origin_yx: IndexYX, frame_yx: IndexYX, j: int, i: int) -> np.float32:
     """Pixel (j, i) of the frame continued on all sides by odd reflection, along x first."""
     last = frame_yx[0] - 1
@@ -68,7 +68,7 @@ def _pixel_beyond(image: FloatArray, origin_yx: IndexYX, frame_yx: IndexYX, j: i
     return _pixel_beyond_x(image, origin_yx, nx, j, i)
 
 
-@kernel
+@part
 def _gather(
     image: FloatArray, origin_yx: IndexYX, frame_yx: IndexYX, j: int, i: int, first: int, nodes: FloatArray
 ) -> None:
@@ -78,7 +78,7 @@ def _gather(
             nodes[q, p] = _pixel_beyond(image, origin_yx, frame_yx, j + first + q, i + first + p)
 
 
-@kernel
+@part
 def _cubic(
     a: np.float32, b: np.float32, c: np.float32, d: np.float32, s: np.float32, t: np.float32
 ) -> np.float32:
@@ -88,7 +88,7 @@ def _cubic(
     return s * (c + (s * s - _ONE) * second_c) + t * (b + (t * t - _ONE) * second_b)
 
 
-@kernel
+@part
 def _cubic_at(v: FloatArray, j: int, i: int, fx: np.float32, fy: np.float32) -> np.float32:
     """Bicubic value at fraction (fx, fy) after pixel (j, i) of `v`."""
     gx, gy = _ONE - fx, _ONE - fy
@@ -126,7 +126,7 @@ def poly3_row(
             out[k] = _cubic_at(nodes, 1, 1, fx, fy) * scale
 
 
-@kernel
+@part
 def _quintic(
     v: FloatArray,
     j: int,
@@ -140,7 +140,7 @@ def _quintic(
     return _everett5(a, b, c, d, e, f, s, t)
 
 
-@kernel
+@part
 def _everett5(
     a: np.float32,
     b: np.float32,
@@ -161,7 +161,7 @@ def _everett5(
     return upper + t * (c + (t2 - _ONE) * (second_c + (t2 - _FOUR) * fourth_c))
 
 
-@kernel
+@part
 def _quintic_at(v: FloatArray, j: int, i: int, fx: np.float32, fy: np.float32) -> np.float32:
     """Biquintic value at fraction (fx, fy) after pixel (j, i) of `v`."""
     gx, gy = _ONE - fx, _ONE - fy
@@ -201,7 +201,7 @@ def _poly5_pixels(
             out[k] = _quintic_at(nodes, 2, 2, fx, fy) * scale
 
 
-@kernel
+@part
 def _place_block(
     image: FloatArray,
     origin_yx: IndexYX,
@@ -227,7 +227,7 @@ def _place_block(
     return n_beyond == 0
 
 
-@kernel
+@part
 def _quintic_lines(values: FloatArray, fractions: FloatArray, n: int, out: FloatArray) -> None:
     """Quintic through six values for each of n positions; value p of position k is at k + p * _BLOCK."""
     for k in range(n):
@@ -244,9 +244,10 @@ def _quintic_lines(values: FloatArray, fractions: FloatArray, n: int, out: Float
         )
 
 
-@kernel
+@part
 def _quintic_block(
     image: FloatArray,
+    flat: FloatArray,
     corners: UnsignedArray,
     fractions: FloatArray,
     work: FloatArray,
@@ -255,7 +256,6 @@ def _quintic_block(
     out: FloatArray,
 ) -> None:
     """Interpolate along the six rows of nodes, each for all positions of the block, then across them."""
-    flat = image.reshape(image.size)
     n = out.shape[0]
     for q in range(6):
         start = np.uint64(q * image.shape[1])
@@ -290,10 +290,11 @@ def poly5_row(
     fractions = np.empty(2 * _BLOCK, np.float32)
     work = np.empty(6 * _BLOCK, np.float32)
     lines = np.empty(6 * _BLOCK, np.float32)
+    flat = image.reshape(image.size)
     for at in range(0, out.shape[0], _BLOCK):
         stop = min(at + _BLOCK, out.shape[0])
         part_x, part_y, part = x[at:stop], y[at:stop], out[at:stop]
         if _place_block(image, origin_yx, part_x, part_y, corners, fractions):
-            _quintic_block(image, corners, fractions, work, lines, scale, part)
+            _quintic_block(image, flat, corners, fractions, work, lines, scale, part)
         else:
             _poly5_pixels(image, origin_yx, frame_yx, part_x, part_y, scale, part)

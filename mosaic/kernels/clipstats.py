@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import DoubleArray, FloatArray
 
 CountArray: TypeAlias = NDArray[np.int64]
@@ -22,7 +22,7 @@ _LANES = 256
 that is the same on every machine."""
 
 
-@kernel
+@part
 def _add_within(values: FloatArray, low: float, high: float, sums: DoubleArray, counts: CountArray) -> None:
     """Add the values in ``[low, high]`` and their number to the sums of their lanes."""
     for start in range(0, values.shape[0], _LANES):
@@ -34,7 +34,7 @@ def _add_within(values: FloatArray, low: float, high: float, sums: DoubleArray, 
             sums[k] += value if is_inside else np.float32(0.0)
 
 
-@kernel
+@part
 def _add_squares_within(values: FloatArray, low: float, high: float, mean: float, sums: DoubleArray) -> None:
     """Add the squared deviations from `mean` of the values in ``[low, high]`` to the sums of their lanes."""
     for start in range(0, values.shape[0], _LANES):
@@ -130,7 +130,7 @@ def fill_histogram(values: FloatArray, start: float, width: float, counts_out: C
                 counts_out[index] += 1
 
 
-@kernel
+@part
 def _ordered(bits: np.uint32) -> np.uint32:
     """Integer that orders like the float of these bits."""
     if bits & np.uint32(0x80000000):

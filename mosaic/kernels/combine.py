@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import ByteArray, DoubleArray, FloatArray, IntArray
 
 BLOCK = 64
@@ -24,7 +24,7 @@ BLOCK = 64
 _LEFT_OUT = np.float32(np.inf)
 
 
-@kernel
+@part
 def _exchange(low: FloatArray, high: FloatArray) -> None:
     """Put the smaller of two values of every pixel into `low` and the larger into `high`."""
     for k in range(BLOCK):
@@ -34,7 +34,7 @@ def _exchange(low: FloatArray, high: FloatArray) -> None:
         high[k] = b if is_ordered else a
 
 
-@kernel
+@part
 def sort_block(block: FloatArray, n: int) -> None:
     """Sort the `n` values of every pixel: Batcher's odd-even merge exchange (Knuth, 5.2.2 M).
 
@@ -61,7 +61,7 @@ def sort_block(block: FloatArray, n: int) -> None:
         p //= 2
 
 
-@kernel
+@part
 def gather_block(
     stack: FloatArray,
     is_bad: ByteArray,
@@ -86,7 +86,7 @@ def gather_block(
             count_out[k] += np.int32(good)
 
 
-@kernel
+@part
 def middle(block: FloatArray, k: int, start: int, stop: int) -> float:
     """Median of the sorted values ``start <= i < stop`` of pixel `k` of a block."""
     half = (start + stop) // 2
@@ -205,7 +205,7 @@ def combine_sum(stack: FloatArray, out: FloatArray) -> None:
             out[y, x] = totals[x]
 
 
-@kernel
+@part
 def _centre(block: FloatArray, k: int, count: int, n_exposures: int) -> float:
     """Median that minmed starts from: of two exposures the mean, of more the median but the highest."""
     if count == 0:
@@ -218,7 +218,7 @@ def _centre(block: FloatArray, k: int, count: int, n_exposures: int) -> float:
     return middle(block, k, 0, max(1, count - 1))
 
 
-@kernel
+@part
 def _noise_block(
     weights: FloatArray,
     is_bad: ByteArray,
@@ -241,7 +241,7 @@ def _noise_block(
             sums_out[2 * BLOCK + k] += noise2 if bad[k] == 0 else 0.0
 
 
-@kernel
+@part
 def _lowest_complete(
     stack: FloatArray,
     weights: FloatArray,
@@ -266,7 +266,7 @@ def _lowest_complete(
             count_out[k] += np.int32(is_complete)
 
 
-@kernel
+@part
 def _flag_neighbourhood(flags: ByteArray, y: int, radius: int, near_out: ByteArray) -> None:
     """Tell for each pixel of row `y` whether a flag is set within `radius`; the image ends at its borders."""
     ny, nx = flags.shape

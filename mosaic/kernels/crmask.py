@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import ByteArray, FloatArray
 
 _ZERO = np.float32(0.0)
@@ -28,14 +28,14 @@ def cosmic_ray_halo(grow: int, ctegrow: int, core: float = 0.0) -> int:
     return 2 + int(core > 0.0) + max(grow // 2, ctegrow, 0)
 
 
-@kernel
+@part
 def _steepest(value: np.float32, neighbour: np.float32, so_far: np.float32) -> np.float32:
     """Larger of `so_far` and the step to a neighbour; NaN if either is."""
     step = abs(value - neighbour)
     return step if (step > so_far) | (step != step) else so_far  # noqa: PLR0124
 
 
-@kernel
+@part
 def _border_derivative(blot_e: FloatArray, i: int, x: int, row: int, full_ny: int) -> np.float32:
     """Derivative where some neighbours count as zero; `row` is the chip row of band row `i`."""
     rows, nx = blot_e.shape
@@ -137,7 +137,7 @@ def exceeds_noise(
             loose_out[i, x] = not difference <= m2 * slope + n2 * noise / gain
 
 
-@kernel
+@part
 def _height(blot_e: FloatArray, i: int, x: int) -> np.float32:
     """Blot at a place above the faintest of the 5 x 5 pixels around it; NaN does not count."""
     rows, nx = blot_e.shape
@@ -197,7 +197,7 @@ def spare_cores(
                 strict[i, x] = not difference <= m1 * derivative[i, x] + n1 * noise
 
 
-@kernel
+@part
 def _merge_row(source: ByteArray, shift: int, target: ByteArray) -> None:
     """Set ``target[x]`` where ``source[x - shift]`` is set."""
     nx = source.shape[0]
@@ -223,14 +223,14 @@ def _spread(mask: ByteArray, before: int, after: int, out: ByteArray) -> None:
             _merge_row(wide[j], 0, out[i])
 
 
-@kernel
+@part
 def _mirrored(row: int, ny: int) -> int:
     """Row of the chip that stands at `row` when the chip is mirrored at its borders, edge pixel repeated."""
     row %= 2 * ny
     return row if row < ny else 2 * ny - 1 - row
 
 
-@kernel
+@part
 def _add_tails(
     mask: ByteArray, band_y0: int, full_ny: int, length: int, direction: int, out: ByteArray
 ) -> None:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic.kernels._compile import inlined, kernel
-from mosaic.kernels.pixmap import MapModel, map_points
+from mosaic.kernels._compile import inlined, kernel, part
+from mosaic.kernels.pixmap import MapModel, map_points_into
 from mosaic.types import DoubleArray, FloatArray, IntArray
 
 BAND_ROWS = 16
@@ -135,13 +135,24 @@ def deposit_pair(
         touched[row, after] = bits1 | (target.bit if product1 > 0.0 else np.int32(0))
 
 
+@part
+def is_near(target: Target, x: float, y: float, reach: float) -> bool:
+    """Whether a drop may touch the tile; False when the position is not finite."""
+    return bool(
+        x + reach > target.x0 - 1.0
+        and x - reach < target.x1
+        and y + reach > target.y0 - 1.0
+        and y - reach < target.y1
+    )
+
+
 @inlined
 def nint(x: float) -> int:
     """Nearest integer, halves away from zero."""
     return int(np.floor(x + 0.5)) if x >= 0.0 else -int(np.floor(0.5 - x))
 
 
-@kernel
+@part
 def count_present(value: FloatArray) -> int:
     """Count the pixels of a window that are no NaN; the others are absent."""
     n_present = 0
@@ -151,9 +162,23 @@ def count_present(value: FloatArray) -> int:
     return n_present
 
 
-@kernel
+@part
+def n_samples(nx: int) -> int:
+    """Positions that `columns_in_reach` maps for windows of `nx` columns."""
+    return 2 * ((nx - 1) // _STRIDE + 2)
+
+
+@part
 def columns_in_reach(
-    model: MapModel, y_first: int, y_last: int, x_first: int, nx: int, reach: float, target: Target
+    model: MapModel,
+    y_first: int,
+    y_last: int,
+    x_first: int,
+    nx: int,
+    reach: float,
+    target: Target,
+    work: DoubleArray,
+    samples: DoubleArray,
 ) -> tuple[int, int]:
     """Columns of a band of input rows that can touch the tile.
 
@@ -172,6 +197,10 @@ def columns_in_reach(
         How far a drop extends from its mapped centre, output pixels.
     target : Target
         The tile.
+    work : ndarray of float64, shape (MAP_SCRATCH,)
+        To work with.
+    samples : ndarray of float64, shape (4, >= n_samples(nx))
+        To work with.
 
     Returns
     -------
@@ -179,13 +208,12 @@ def columns_in_reach(
         Half-open range of columns relative to `x_first`; empty (0, 0) when nothing is in reach.
     """
     n = (nx - 1) // _STRIDE + 2
-    xs, ys = np.empty(2 * n), np.empty(2 * n)
+    xs, ys, px, py = samples[0], samples[1], samples[2], samples[3]
     for k in range(n):
         column = float(x_first + min(k * _STRIDE, nx - 1))
         xs[k], ys[k] = column, float(y_first)
         xs[n + k], ys[n + k] = column, float(y_last)
-    px, py = np.empty(2 * n), np.empty(2 * n)
-    map_points(model, xs, ys, px, py)
+    map_points_into(model, xs[: 2 * n], ys[: 2 * n], px, py, work)
     first, last = nx, 0
     for k in range(n - 1):
         left = min(px[k], px[k + 1], px[n + k], px[n + k + 1])

@@ -1,7 +1,7 @@
 """Drizzle kernels by name.
 
 Covers the registry and how far each kernel reaches. Does not cover the arithmetic
-(`drizzle_square`, `drizzle_simple`) nor the choice of windows (`mosaic.geometry.tiles`).
+(`drizzle_square`, `drizzle_turbo`, `drizzle_simple`) nor the choice of windows (`mosaic.geometry.tiles`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from mosaic.kernels.drizzle_simple import (
     drizzle_lanczos3,
     drizzle_point,
     drizzle_tophat,
-    drizzle_turbo,
     gaussian_reach,
 )
 from mosaic.kernels.drizzle_square import drizzle_square
+from mosaic.kernels.drizzle_turbo import drizzle_turbo
 
 KERNELS: dict[str, Callable[..., int]] = {
     "square": drizzle_square,

@@ -4,9 +4,10 @@ The corners ``(x ± pixfrac/2, y ± pixfrac/2)`` are mapped one by one; an outpu
 weight times (area in common) / (area of the quadrilateral), so a pixel's weight is conserved
 whatever the local distortion.
 
-Work goes in blocks of pixels of one row, whose shares are tabulated together (`mosaic.kernels.shares`); only
-the scatter is pixel by pixel. Quadrilaterals of more than `MAX_CELLS` cells in either direction take
-the same arithmetic cell by cell.
+Work goes in blocks of pixels of one row. Stretches of them whose quadrilaterals lie side by side are shared
+out together (`mosaic.kernels.stretches`). Of others the shares are tabulated together
+(`mosaic.kernels.shares`) and deposited pixel by pixel; quadrilaterals of more than `MAX_CELLS` cells in
+either direction take the same arithmetic cell by cell. The bits do not depend on which way a pixel goes.
 
 Covers the square kernel alone. Reference: Fruchter & Hook 2002, PASP 114, 144.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic.kernels._compile import inlined, kernel
+from mosaic.kernels._compile import inlined, kernel, part
 from mosaic.kernels.deposit import (
     BAND_ROWS,
     Target,
@@ -24,17 +25,20 @@ from mosaic.kernels.deposit import (
     deposit,
     deposit_pair,
     make_target,
+    n_samples,
 )
 from mosaic.kernels.overlap import AREA_NOISE, cell_overlap
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
 from mosaic.kernels.shares import (
-    BLOCK,
     COLUMN,
+    INVERSE,
     JACOBIAN,
-    MAX_CELLS,
     N_COLUMNS,
     N_ROWS,
+    OFFSET,
+    OFFSET_END,
     ROW,
+    ROW_END,
     SCRATCH,
     IntpArray,
     extent,
@@ -42,10 +46,29 @@ from mosaic.kernels.shares import (
     prepare_edges,
     tabulate_shares,
 )
+from mosaic.kernels.stretches import (
+    BLOCK,
+    LENGTH,
+    MAX_CELLS,
+    PAD,
+    PLANE,
+    TABLE,
+    WIDTH,
+    Given,
+    count_positive,
+    deposit_stretch,
+    extremes,
+    give,
+    give_variance,
+    make_given,
+    row_shares,
+    whole_stretches,
+)
+from mosaic.kernels.vectors import N_LANES
 from mosaic.types import DoubleArray, FloatArray, IntArray
 
 
-@kernel
+@part
 def _scatter_small(
     target: Target,
     k: int,
@@ -70,7 +93,7 @@ def _scatter_small(
     return is_hit
 
 
-@kernel
+@part
 def _scatter_large(
     target: Target, k: int, work: DoubleArray, weight: float, value: float, variance: float
 ) -> bool:
@@ -135,38 +158,30 @@ def _scatter_inside(
             )
 
 
-@kernel
-def _scatter_block(
+@part
+def _scatter_pixels(
     target: Target,
-    n: int,
-    y: int,
-    x: int,
-    value: FloatArray,
-    weight: FloatArray,
-    variance: FloatArray,
+    k0: int,
+    k1: int,
+    given: Given,
     work: DoubleArray,
     areas: DoubleArray,
     wide_areas: DoubleArray,
     slots: IntpArray,
 ) -> int:
-    """Share out the pixels ``value[y, x:x + n]``; return how many hit the tile."""
+    """Share out the pixels k0 to k1 of a block one by one; return how many hit the tile."""
     n_hit = 0
-    spread = 0.0
     left, right = float(target.x0), float(target.x1 - MAX_CELLS)
     bottom, top = float(target.y0), float(target.y1 - MAX_CELLS)
-    for k in range(n):
-        d = np.float64(value[y, x + k])
-        w = np.float64(weight[y, x + k])
+    for k in range(k0, k1):
+        w, d, spread = given[0][PAD + k], given[1][PAD + k], given[2][PAD + k]
         column, row = work[k + COLUMN], work[k + ROW]
         columns, rows = work[k + N_COLUMNS], work[k + N_ROWS]
-        jacobian = work[k + JACOBIAN]
         is_near = (
             column < target.x1 and column + columns > target.x0 and row < target.y1 and row + rows > target.y0
         )
-        if not (is_near and not np.isnan(d) and np.isfinite(jacobian)) or jacobian == 0.0:
+        if not is_near or work[k + INVERSE] == 0.0:
             continue
-        if target.has_variance:
-            spread = np.float64(variance[y, x + k])
         if columns > MAX_CELLS or rows > MAX_CELLS:
             n_hit += _scatter_large(target, k, work, w, d, spread)
             continue
@@ -187,7 +202,58 @@ def _scatter_block(
     return n_hit
 
 
-@kernel
+@inlined
+def _share_stretch(target: Target, k0: int, given: Given, work: DoubleArray, table: DoubleArray) -> int:
+    """Share out a stretch of a block from k0; return how many pixels hit the tile, -1 if it is none."""
+    left, _ = extremes((work, k0 + OFFSET))
+    _, right = extremes((work, k0 + OFFSET_END))
+    bottom, _ = extremes((work, k0 + ROW))
+    _, top = extremes((work, k0 + ROW_END))
+    if not (right - left <= MAX_CELLS and top - bottom <= MAX_CELLS):
+        return -1
+    column = left + k0
+    if column >= target.x1 or right + k0 + LENGTH <= target.x0 or bottom >= target.y1 or top <= target.y0:
+        return 0
+    n_rows, n_columns = int(top - bottom), int(right - left)
+    for r in range(n_rows):
+        first = r * MAX_CELLS * PLANE + PAD
+        for lane in range(0, WIDTH, N_LANES):
+            row_shares((work, k0 + lane, lane, bottom + r, left, n_columns, table, first + lane))
+    n_present = count_positive((work, k0 + INVERSE))
+    return deposit_stretch(
+        target, bottom, column, n_rows, n_columns, table, given, PAD + k0, n_present, False
+    )
+
+
+@part
+def _scatter_block(
+    target: Target,
+    n: int,
+    given: Given,
+    work: DoubleArray,
+    wide: DoubleArray,
+    areas: DoubleArray,
+    wide_areas: DoubleArray,
+    slots: IntpArray,
+    table: DoubleArray,
+) -> int:
+    """Share out the pixels of a block; return how many hit the tile."""
+    n_hit = 0
+    is_tabulated = False
+    for k0 in range(0, n, LENGTH):
+        k1 = min(n, k0 + LENGTH)
+        n_new = _share_stretch(target, k0, given, work, table)
+        if n_new < 0 and not is_tabulated:
+            n_columns, n_rows = extent(target, n, work)
+            tabulate_shares(n, n_columns, n_rows, work, wide, areas, wide_areas, slots)
+            is_tabulated = True
+        if n_new < 0:
+            n_new = _scatter_pixels(target, k0, k1, given, work, areas, wide_areas, slots)
+        n_hit += n_new
+    return n_hit
+
+
+@part
 def _drizzle_row(
     target: Target,
     shift: int,
@@ -205,6 +271,8 @@ def _drizzle_row(
     areas: DoubleArray,
     wide_areas: DoubleArray,
     slots: IntpArray,
+    given: Given,
+    table: DoubleArray,
 ) -> int:
     """Drizzle ``value[y, first:last]`` from its corner rows; return how many pixels hit the tile.
 
@@ -216,9 +284,10 @@ def _drizzle_row(
     upper_right, lower_right = (upper, lower) if shift == 1 else (upper + 2, lower + 2)
     for at in range(0, last - first, BLOCK):
         n = min(BLOCK, last - first - at)
+        whole = whole_stretches(n)
         load_block(
             at,
-            n,
+            whole,
             shift,
             corners[upper],
             corners[upper + 1],
@@ -230,12 +299,12 @@ def _drizzle_row(
             corners[lower_right + 1],
             work,
         )
-        n_columns, n_rows = extent(target, n, work)
-        prepare_edges(n, work)
-        tabulate_shares(n, n_columns, n_rows, work, wide, areas, wide_areas, slots)
-        n_hit += _scatter_block(
-            target, n, y, first + at, value, weight, variance, work, areas, wide_areas, slots
-        )
+        x = first + at
+        give(n, 1.0, value[y, x:], weight[y, x:], given)
+        prepare_edges(whole, given[1][PAD:], work)
+        if target.has_variance:
+            give_variance(n, variance[y, x:], given)
+        n_hit += _scatter_block(target, n, given, work, wide, areas, wide_areas, slots, table)
     return n_hit
 
 
@@ -294,32 +363,42 @@ def drizzle_square(
     ny, nx = value.shape
     half = 0.5 * pixfrac
     is_shared = pixfrac == 1.0
-    corners = np.empty((8, nx + 1))
+    corners = np.empty((8, nx + 1 + LENGTH))
     work, wide = np.empty(SCRATCH), np.empty(SCRATCH)
     areas, wide_areas = np.empty(MAX_CELLS**2 * BLOCK), np.empty(MAX_CELLS**2 * BLOCK)
+    map_work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
     slots = np.empty(BLOCK, np.int64)
+    given = make_given(BLOCK)
+    table = np.zeros(TABLE)
     reach = 1.0 + pixfrac / scale_ratio
     n_hit = 0
     for band in range(0, ny, BAND_ROWS):
         stop = min(band + BAND_ROWS, ny)
-        first, last = columns_in_reach(model, y0 + band, y0 + stop - 1, x0, nx, reach, target)
+        first, last = columns_in_reach(
+            model, y0 + band, y0 + stop - 1, x0, nx, reach, target, map_work, samples
+        )
         if first >= last:
             continue
-        column, n = x0 + first, last - first
+        # Positions beyond the last pixel fill up its stretch.
+        column, n = x0 + first, whole_stretches(last - first)
         upper, lower = 0, 4
         if is_shared:
-            map_row(model, column, n + 1, -half, (y0 + band) - half, corners[upper], corners[upper + 1])
+            map_into(
+                model, column, n + 1, -half, (y0 + band) - half, corners[upper], corners[upper + 1], map_work
+            )
         for r in range(band, stop):
             row = float(y0 + r)
             if is_shared:
                 # The upper corners of the last row are the lower corners of this one, same bits.
                 upper, lower = lower, upper
-                map_row(model, column, n + 1, -half, row + half, corners[upper], corners[upper + 1])
+                map_into(
+                    model, column, n + 1, -half, row + half, corners[upper], corners[upper + 1], map_work
+                )
             else:
-                map_row(model, column, n, -half, row + half, corners[upper], corners[upper + 1])
-                map_row(model, column, n, half, row + half, corners[upper + 2], corners[upper + 3])
-                map_row(model, column, n, -half, row - half, corners[lower], corners[lower + 1])
-                map_row(model, column, n, half, row - half, corners[lower + 2], corners[lower + 3])
+                map_into(model, column, n, -half, row + half, corners[upper], corners[upper + 1], map_work)
+                map_into(model, column, n, half, row + half, corners[upper + 2], corners[upper + 3], map_work)
+                map_into(model, column, n, -half, row - half, corners[lower], corners[lower + 1], map_work)
+                map_into(model, column, n, half, row - half, corners[lower + 2], corners[lower + 3], map_work)
             n_hit += _drizzle_row(
                 target,
                 1 if is_shared else 0,
@@ -337,5 +416,7 @@ def drizzle_square(
                 areas,
                 wide_areas,
                 slots,
+                given,
+                table,
             )
     return int(count_present(value) - n_hit)

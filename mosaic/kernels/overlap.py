@@ -13,22 +13,41 @@ pixels vectorise. Does not cover the walk over pixels (`drizzle_square`).
 
 from __future__ import annotations
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 
 AREA_NOISE = 1e-13
 """Overlaps below this (output pixels) are rounding of the sums, not contact."""
 
 
-@kernel
-def edge_slope(x0: float, y0: float, x1: float, y1: float) -> float:
-    """Return dx/dy of an edge, 0 for a horizontal one (whose integrals vanish)."""
-    dy = y1 - y0
-    is_flat = -1e-30 < dy < 1e-30
-    return 0.0 if is_flat else (x1 - x0) / (1.0 if is_flat else dy)
+_FLAT = 1e-30
+"""Edges whose height or width is below this are horizontal or vertical."""
 
 
-@kernel
-def clip_edge(x0: float, y0: float, y1: float, slope: float, row: float) -> tuple[float, float, float, float]:
+@part
+def edge_rates(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float]:
+    """Slope and rate of an edge.
+
+    Parameters
+    ----------
+    x0, y0, x1, y1 : float
+        Its ends.
+
+    Returns
+    -------
+    slope : float
+        dx/dy; 0 for a horizontal edge, whose integrals vanish.
+    half_rate : float
+        ``dy / (2 |dx|)``; 0 for a vertical edge, which no boundary cuts.
+    """
+    dx, dy = x1 - x0, y1 - y0
+    width = abs(dx)
+    is_flat, is_upright = abs(dy) < _FLAT, width < _FLAT
+    slope = 0.0 if is_flat else dx / (1.0 if is_flat else dy)
+    return slope, 0.0 if is_upright else 0.5 * dy / (1.0 if is_upright else width)
+
+
+@part
+def clip_edge(x0: float, y0: float, y1: float, slope: float, row: float) -> tuple[float, float, float]:
     """Clip an edge to ``row <= y <= row + 1``.
 
     Parameters
@@ -44,8 +63,6 @@ def clip_edge(x0: float, y0: float, y1: float, slope: float, row: float) -> tupl
     -------
     low, high : float
         Smallest and largest x of the clipped edge.
-    half_rate : float
-        ``dy / (2 (high - low))``, 0 for a vertical edge, which no boundary cuts.
     half_height : float
         ``dy / 2``.
     """
@@ -54,18 +71,12 @@ def clip_edge(x0: float, y0: float, y1: float, slope: float, row: float) -> tupl
     ya = min(top, ya)
     yb = max(row, y1)
     yb = min(top, yb)
-    half_height = 0.5 * (yb - ya)
     xa = x0 + (ya - y0) * slope
     xb = x0 + (yb - y0) * slope
-    low = min(xb, xa)
-    high = max(xa, xb)
-    width = high - low
-    is_vertical = width == 0.0
-    half_rate = 0.0 if is_vertical else half_height / (1.0 if is_vertical else width)
-    return low, high, half_rate, half_height
+    return min(xb, xa), max(xa, xb), 0.5 * (yb - ya)
 
 
-@kernel
+@part
 def area_left_of(boundary: float, low: float, high: float, half_rate: float, half_height: float) -> float:
     """Integral of ``max(boundary - x, 0) dy`` along a clipped edge."""
     p = boundary - high
@@ -94,7 +105,8 @@ def cell_overlap(quad: tuple[float, ...], column: float, row: float) -> float:
         x0, y0 = quad[2 * e], quad[2 * e + 1]
         f = (e + 1) % 4
         x1, y1 = quad[2 * f], quad[2 * f + 1]
-        low, high, half_rate, half_height = clip_edge(x0, y0, y1, edge_slope(x0, y0, x1, y1), row)
+        slope, half_rate = edge_rates(x0, y0, x1, y1)
+        low, high, half_height = clip_edge(x0, y0, y1, slope, row)
         before += area_left_of(column, low, high, half_rate, half_height)
         after += area_left_of(column + 1.0, low, high, half_rate, half_height)
     return after - before

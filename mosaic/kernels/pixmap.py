@@ -20,9 +20,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import DoubleArray
 
 BLOCK = 256
@@ -40,7 +39,12 @@ _SHIFT_Y = 3 * BLOCK
 _PARTIAL = 4 * BLOCK
 _INDEX_X = 5 * BLOCK
 _INDEX_Y = 6 * BLOCK
-_SCRATCH = 7 * BLOCK
+_X_NODES = 7 * BLOCK
+_Y_NODES = 8 * BLOCK
+_PLACES = 9 * BLOCK
+_CUBICS = 10 * BLOCK
+MAP_SCRATCH = 12 * BLOCK
+"""Numbers that `map_into` needs to work with."""
 
 
 class MapModel(NamedTuple):
@@ -84,7 +88,7 @@ class MapModel(NamedTuple):
     """How far D2IM shifts a position at most, pixels; 0: bends are where the pieces begin."""
 
 
-@kernel
+@part
 def _add_table(table: DoubleArray, axes: DoubleArray, n: int, work: DoubleArray, shift: int) -> None:
     """Add a look-up table at the FITS points (U, V) of the scratch to the scratch part at `shift`.
 
@@ -132,7 +136,7 @@ def _add_table(table: DoubleArray, axes: DoubleArray, n: int, work: DoubleArray,
         start = stop
 
 
-@kernel
+@part
 def _add_polynomial(coefficients: DoubleArray, n: int, work: DoubleArray, shift: int) -> None:
     """Add the SIP polynomial at (U, V), now relative to the reference pixel, to the part at `shift`."""
     order = coefficients.shape[0] - 1
@@ -159,7 +163,7 @@ def _add_polynomial(coefficients: DoubleArray, n: int, work: DoubleArray, shift:
         work[k + shift] += work[k + _INDEX_X]
 
 
-@kernel
+@part
 def _map_block(
     model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
 ) -> None:
@@ -194,7 +198,7 @@ def _map_block(
         y_out[at + k] = (h10 * u + h11 * v + h12) * inverse
 
 
-@kernel
+@part
 def _interpolate_nodes(
     model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
 ) -> None:
@@ -214,7 +218,7 @@ def _interpolate_nodes(
             (x_out if axis == 0 else y_out)[at + k] = (1.0 - fy) * low + fy * high
 
 
-@kernel
+@part
 def _crosses_bend(model: MapModel, row: float) -> bool:
     """Whether a row of positions may cross from one row of NPOL nodes to the next."""
     n_near = 0
@@ -223,7 +227,7 @@ def _crosses_bend(model: MapModel, row: float) -> bool:
     return n_near > 0
 
 
-@kernel
+@part
 def _first_piece(cuts: DoubleArray, at: float) -> int:
     """Index of the piece that holds the FITS position `at`; the first or last one beyond them."""
     low, high = 0, cuts.shape[0] - 2
@@ -236,11 +240,9 @@ def _first_piece(cuts: DoubleArray, at: float) -> int:
     return low
 
 
-@kernel
-def _fit_pieces(
-    model: MapModel, first: int, n: int, row: float, work: DoubleArray, cubics: DoubleArray
-) -> None:
-    """Cubics of `n` pieces of a row through four exact positions each, in ``cubics[:n]``, shape (n, 8).
+@part
+def _fit_pieces(model: MapModel, first: int, n: int, row: float, work: DoubleArray) -> None:
+    """Cubics of `n` pieces of a row through four exact positions each, eight numbers a piece from `_CUBICS`.
 
     A piece runs from -1 to 1 in its own variable; the positions are at the Chebyshev nodes.
     """
@@ -254,7 +256,7 @@ def _fit_pieces(
         work[4 * k + 3 + _U] = centre + outer * half
     for k in range(4 * n):
         work[k + _V] = row
-    x_nodes, y_nodes = np.empty(BLOCK), np.empty(BLOCK)
+    x_nodes, y_nodes = work[_X_NODES : _X_NODES + BLOCK], work[_Y_NODES : _Y_NODES + BLOCK]
     _map_block(model, 4 * n, work, 0, x_nodes, y_nodes)
     outer2, inner2 = outer * outer, inner * inner
     scale = 1.0 / (outer2 - inner2)
@@ -266,13 +268,14 @@ def _fit_pieces(
             odd_inner = 0.5 * (p[4 * k + 2] - p[4 * k + 1]) / inner
             square = (even_outer - even_inner) * scale
             cube = (odd_outer - odd_inner) * scale
-            cubics[k, 4 * axis] = even_inner - inner2 * square
-            cubics[k, 4 * axis + 1] = odd_inner - inner2 * cube
-            cubics[k, 4 * axis + 2] = square
-            cubics[k, 4 * axis + 3] = cube
+            at = _CUBICS + 8 * k + 4 * axis
+            work[at] = even_inner - inner2 * square
+            work[at + 1] = odd_inner - inner2 * cube
+            work[at + 2] = square
+            work[at + 3] = cube
 
 
-@kernel
+@part
 def _evaluate_piece(
     cubic: DoubleArray,
     centre: float,
@@ -293,7 +296,7 @@ def _evaluate_piece(
         y_out[k] = ((b3 * t + b2) * t + b1) * t + b0
 
 
-@kernel
+@part
 def _map_pieces(
     model: MapModel,
     column: int,
@@ -306,13 +309,12 @@ def _map_pieces(
 ) -> None:
     """Map the FITS positions ``(column + k + dx, row)``, ``k = 0 … n - 1``, piece by piece."""
     cuts = model.cuts
-    cubics = np.empty((BLOCK // N_NODES, 2 * N_NODES))
     piece = _first_piece(cuts, float(column) + dx)
     last = _first_piece(cuts, float(column + n - 1) + dx)
     k = 0
     while piece <= last:
         count = min(BLOCK // N_NODES, last - piece + 1)
-        _fit_pieces(model, piece, count, row, work, cubics)
+        _fit_pieces(model, piece, count, row, work)
         for m in range(count):
             low, high = cuts[piece + m], cuts[piece + m + 1]
             stop = n
@@ -323,17 +325,15 @@ def _map_pieces(
                     stop -= 1
                 while stop < n and float(column + stop) + dx < high:
                     stop += 1
-            _evaluate_piece(
-                cubics[m], 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out
-            )
+            cubic = work[_CUBICS + 8 * m : _CUBICS + 8 * m + 8]
+            _evaluate_piece(cubic, 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out)
             k = stop
         piece += count
 
 
-@kernel
+@part
 def _mend_places(
     model: MapModel,
-    places: NDArray[np.int64],
     n: int,
     column: int,
     dx: float,
@@ -342,17 +342,18 @@ def _mend_places(
     x_out: DoubleArray,
     y_out: DoubleArray,
 ) -> None:
-    """Evaluate exactly the positions of the columns ``column + places[:n]``, at most `BLOCK` of them."""
+    """Evaluate exactly the `n` positions whose columns less `column` are kept from `_PLACES` on."""
     for m in range(n):
-        work[m + _U] = float(column + places[m]) + dx
+        work[m + _U] = (float(column) + work[m + _PLACES]) + dx
         work[m + _V] = row
-    x, y = np.empty(BLOCK), np.empty(BLOCK)
+    x, y = work[_X_NODES : _X_NODES + BLOCK], work[_Y_NODES : _Y_NODES + BLOCK]
     _map_block(model, n, work, 0, x, y)
     for m in range(n):
-        x_out[places[m]], y_out[places[m]] = x[m], y[m]
+        place = int(work[m + _PLACES])
+        x_out[place], y_out[place] = x[m], y[m]
 
 
-@kernel
+@part
 def _mend_row(
     model: MapModel,
     column: int,
@@ -367,7 +368,6 @@ def _mend_row(
 
     So near an NPOL node that is at a bend D2IM decides on which side of it a position is.
     """
-    places = np.empty(BLOCK, np.int64)
     count = 0
     reach = model.bend_reach
     low, high = model.cuts[0], model.cuts[-1]
@@ -386,13 +386,42 @@ def _mend_row(
             at = float(column + k) + dx
             is_beyond = at < low or at > high
             if is_beyond if m < 0 else (not is_beyond and abs(at - model.bends_x[m]) <= reach):
-                places[count] = k
+                work[count + _PLACES] = float(k)
                 count += 1
             if count == BLOCK:
-                _mend_places(model, places, count, column, dx, row, work, x_out, y_out)
+                _mend_places(model, count, column, dx, row, work, x_out, y_out)
                 count = 0
     if count > 0:
-        _mend_places(model, places, count, column, dx, row, work, x_out, y_out)
+        _mend_places(model, count, column, dx, row, work, x_out, y_out)
+
+
+@part
+def map_into(
+    model: MapModel,
+    ix0: int,
+    n: int,
+    dx: float,
+    y: float,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+    work: DoubleArray,
+) -> None:
+    """What `map_row` does, with `MAP_SCRATCH` numbers to work with."""
+    row = y + 1.0
+    if model.step == 0 and model.cuts.shape[0] > 1 and not _crosses_bend(model, row):
+        _map_pieces(model, ix0 + 1, dx, n, row, work, x_out, y_out)
+        _mend_row(model, ix0 + 1, dx, n, row, work, x_out, y_out)
+        return
+    for at in range(0, n, BLOCK):
+        count = min(BLOCK, n - at)
+        first = ix0 + at + 1
+        for k in range(count):
+            work[k + _U] = float(first + k) + dx
+            work[k + _V] = row
+        if model.step > 0:
+            _interpolate_nodes(model, count, work, at, x_out, y_out)
+        else:
+            _map_block(model, count, work, at, x_out, y_out)
 
 
 @kernel
@@ -416,18 +445,25 @@ def map_row(
     x_out, y_out : ndarray of float64, shape (>= n,)
         0-based output positions.
     """
-    work = np.empty(_SCRATCH, np.float64)
-    row = y + 1.0
-    if model.step == 0 and model.cuts.shape[0] > 1 and not _crosses_bend(model, row):
-        _map_pieces(model, ix0 + 1, dx, n, row, work, x_out, y_out)
-        _mend_row(model, ix0 + 1, dx, n, row, work, x_out, y_out)
-        return
+    map_into(model, ix0, n, dx, y, x_out, y_out, np.empty(MAP_SCRATCH, np.float64))
+
+
+@part
+def map_points_into(
+    model: MapModel,
+    x: DoubleArray,
+    y: DoubleArray,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+    work: DoubleArray,
+) -> None:
+    """What `map_points` does, with `MAP_SCRATCH` numbers to work with."""
+    n = x.shape[0]
     for at in range(0, n, BLOCK):
         count = min(BLOCK, n - at)
-        first = ix0 + at + 1
         for k in range(count):
-            work[k + _U] = float(first + k) + dx
-            work[k + _V] = row
+            work[k + _U] = x[at + k] + 1.0
+            work[k + _V] = y[at + k] + 1.0
         if model.step > 0:
             _interpolate_nodes(model, count, work, at, x_out, y_out)
         else:
@@ -449,14 +485,4 @@ def map_points(
     x_out, y_out : ndarray of float64, shape (n,)
         0-based output positions.
     """
-    work = np.empty(_SCRATCH, np.float64)
-    n = x.shape[0]
-    for at in range(0, n, BLOCK):
-        count = min(BLOCK, n - at)
-        for k in range(count):
-            work[k + _U] = x[at + k] + 1.0
-            work[k + _V] = y[at + k] + 1.0
-        if model.step > 0:
-            _interpolate_nodes(model, count, work, at, x_out, y_out)
-        else:
-            _map_block(model, count, work, at, x_out, y_out)
+    map_points_into(model, x, y, x_out, y_out, np.empty(MAP_SCRATCH, np.float64))

@@ -12,33 +12,52 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels import stretches
+from mosaic.kernels._compile import inlined, part
 from mosaic.kernels.deposit import Target
-from mosaic.kernels.overlap import AREA_NOISE, area_left_of, clip_edge, edge_slope
+from mosaic.kernels.overlap import AREA_NOISE, area_left_of, clip_edge, edge_rates
+from mosaic.kernels.stretches import BLOCK, MAX_CELLS
 from mosaic.types import DoubleArray
 
 IntpArray: TypeAlias = NDArray[np.int64]
 
-MAX_CELLS = 4
-"""Largest side, in cells, of a box whose shares are tabulated."""
-BLOCK = 128
-"""Pixels of a row worked on together."""
 # Scratch is one array cut at multiples of the block: constant distances let the compiler prove
-# that the parts do not overlap.
-# Parts 0 to 7 hold x and y of the four corners, parts 8 to 11 the slopes of the four edges.
-COLUMN = 12 * BLOCK
-ROW = 13 * BLOCK
-N_COLUMNS = 14 * BLOCK
-N_ROWS = 15 * BLOCK
-JACOBIAN = 16 * BLOCK
-_SIGN = 17 * BLOCK
-_INVERSE = 18 * BLOCK
-_BEFORE = 19 * BLOCK
-_EDGES = 20 * BLOCK
-SCRATCH = 36 * BLOCK
+# that the parts do not overlap. Its first parts are those of `mosaic.kernels.stretches`.
+ROW = stretches.ROW * BLOCK
+OFFSET = stretches.OFFSET * BLOCK
+_SIGN = stretches.SIGN * BLOCK
+INVERSE = stretches.INVERSE * BLOCK
+COLUMN = 20 * BLOCK
+N_COLUMNS = 21 * BLOCK
+N_ROWS = 22 * BLOCK
+JACOBIAN = 23 * BLOCK
+OFFSET_END = 24 * BLOCK
+ROW_END = 25 * BLOCK
+_BEFORE = 26 * BLOCK
+_EDGES = 27 * BLOCK
+SCRATCH = 39 * BLOCK
 
 
-@kernel
+@inlined
+def _bring_near(n: int, axis: int, origin_at: int, size_at: int, work: DoubleArray) -> None:
+    """Subtract the lowest cell of each pixel along one axis from its corners, and keep it."""
+    for k in range(n):
+        p0, p1 = work[k + axis * BLOCK], work[k + (2 + axis) * BLOCK]
+        p2, p3 = work[k + (4 + axis) * BLOCK], work[k + (6 + axis) * BLOCK]
+        low01, high01 = (p0, p1) if p0 < p1 else (p1, p0)
+        low23, high23 = (p2, p3) if p2 < p3 else (p3, p2)
+        low = min(low23, low01)
+        high = max(high23, high01)
+        origin = np.floor(low + 0.5)
+        work[k + origin_at] = origin
+        work[k + size_at] = np.floor(high + 0.5) - origin + 1.0
+        work[k + axis * BLOCK] = (p0 - origin) + 0.5
+        work[k + (2 + axis) * BLOCK] = (p1 - origin) + 0.5
+        work[k + (4 + axis) * BLOCK] = (p2 - origin) + 0.5
+        work[k + (6 + axis) * BLOCK] = (p3 - origin) + 0.5
+
+
+@part
 def load_block(
     at: int,
     n: int,
@@ -67,26 +86,18 @@ def load_block(
         work[k + 5 * BLOCK] = y_br[at + k + shift]
         work[k + 6 * BLOCK] = x_bl[at + k]
         work[k + 7 * BLOCK] = y_bl[at + k]
-    for axis in range(2):
-        for k in range(n):
-            p0, p1 = work[k + axis * BLOCK], work[k + (2 + axis) * BLOCK]
-            p2, p3 = work[k + (4 + axis) * BLOCK], work[k + (6 + axis) * BLOCK]
-            low01, high01 = (p0, p1) if p0 < p1 else (p1, p0)
-            low23, high23 = (p2, p3) if p2 < p3 else (p3, p2)
-            low = min(low23, low01)
-            high = max(high23, high01)
-            origin = np.floor(low + 0.5)
-            work[k + (12 + axis) * BLOCK] = origin
-            work[k + (14 + axis) * BLOCK] = np.floor(high + 0.5) - origin + 1.0
-            work[k + axis * BLOCK] = (p0 - origin) + 0.5
-            work[k + (2 + axis) * BLOCK] = (p1 - origin) + 0.5
-            work[k + (4 + axis) * BLOCK] = (p2 - origin) + 0.5
-            work[k + (6 + axis) * BLOCK] = (p3 - origin) + 0.5
+    _bring_near(n, 0, COLUMN, N_COLUMNS, work)
+    _bring_near(n, 1, ROW, N_ROWS, work)
+    for k in range(n):
+        offset = work[k + COLUMN] - float(k)
+        work[k + OFFSET] = offset
+        work[k + OFFSET_END] = offset + work[k + N_COLUMNS]
+        work[k + ROW_END] = work[k + ROW] + work[k + N_ROWS]
 
 
-@kernel
-def prepare_edges(n: int, work: DoubleArray) -> None:
-    """Signed area of every quadrilateral and slopes of its edges."""
+@part
+def prepare_edges(n: int, values: DoubleArray, work: DoubleArray) -> None:
+    """Signed area of every quadrilateral, its inverse where the pixel has a value, and rates of its edges."""
     for k in range(n):
         x0, y0 = work[k], work[k + BLOCK]
         x1, y1 = work[k + 2 * BLOCK], work[k + 3 * BLOCK]
@@ -95,14 +106,16 @@ def prepare_edges(n: int, work: DoubleArray) -> None:
         jacobian = 0.5 * ((x1 - x3) * (y0 - y2) - (x0 - x2) * (y1 - y3))
         work[k + JACOBIAN] = jacobian
         work[k + _SIGN] = 1.0 if jacobian > 0.0 else -1.0
-        work[k + _INVERSE] = 1.0 / abs(jacobian)
-        work[k + 8 * BLOCK] = edge_slope(x0, y0, x1, y1)
-        work[k + 9 * BLOCK] = edge_slope(x1, y1, x2, y2)
-        work[k + 10 * BLOCK] = edge_slope(x2, y2, x3, y3)
-        work[k + 11 * BLOCK] = edge_slope(x3, y3, x0, y0)
+        size = abs(jacobian)
+        is_usable = (values[k] == values[k]) & (size > 0.0) & (size < np.inf)
+        work[k + INVERSE] = (1.0 if is_usable else 0.0) / (size if is_usable else 1.0)
+        work[k + 8 * BLOCK], work[k + 12 * BLOCK] = edge_rates(x0, y0, x1, y1)
+        work[k + 9 * BLOCK], work[k + 13 * BLOCK] = edge_rates(x1, y1, x2, y2)
+        work[k + 10 * BLOCK], work[k + 14 * BLOCK] = edge_rates(x2, y2, x3, y3)
+        work[k + 11 * BLOCK], work[k + 15 * BLOCK] = edge_rates(x3, y3, x0, y0)
 
 
-@kernel
+@part
 def _block_shares(n: int, n_columns: int, n_rows: int, work: DoubleArray, areas: DoubleArray) -> None:
     """Shares of `n` quadrilaterals in each cell of their boxes, ``areas[(r * 4 + c) * BLOCK + k]``."""
     for r in range(n_rows):
@@ -111,15 +124,14 @@ def _block_shares(n: int, n_columns: int, n_rows: int, work: DoubleArray, areas:
             work[k + _BEFORE] = 0.0
         for e in range(4):
             start, end = 2 * e * BLOCK, 2 * ((e + 1) % 4) * BLOCK
-            slope, out = (8 + e) * BLOCK, _EDGES + 4 * e * BLOCK
+            slope, out = (8 + e) * BLOCK, _EDGES + 3 * e * BLOCK
             for k in range(n):
-                low, high, half_rate, half_height = clip_edge(
+                low, high, half_height = clip_edge(
                     work[k + start], work[k + start + BLOCK], work[k + end + BLOCK], work[k + slope], row
                 )
                 work[k + out] = low
                 work[k + out + BLOCK] = high
-                work[k + out + 2 * BLOCK] = half_rate
-                work[k + out + 3 * BLOCK] = half_height
+                work[k + out + 2 * BLOCK] = half_height
         for c in range(n_columns):
             here = (r * MAX_CELLS + c) * BLOCK
             boundary = float(c + 1)
@@ -128,36 +140,36 @@ def _block_shares(n: int, n_columns: int, n_rows: int, work: DoubleArray, areas:
                     boundary,
                     work[k + _EDGES],
                     work[k + _EDGES + BLOCK],
+                    work[k + 12 * BLOCK],
                     work[k + _EDGES + 2 * BLOCK],
-                    work[k + _EDGES + 3 * BLOCK],
                 )
                 total += area_left_of(
                     boundary,
+                    work[k + _EDGES + 3 * BLOCK],
                     work[k + _EDGES + 4 * BLOCK],
+                    work[k + 13 * BLOCK],
                     work[k + _EDGES + 5 * BLOCK],
+                )
+                total += area_left_of(
+                    boundary,
                     work[k + _EDGES + 6 * BLOCK],
                     work[k + _EDGES + 7 * BLOCK],
+                    work[k + 14 * BLOCK],
+                    work[k + _EDGES + 8 * BLOCK],
                 )
                 total += area_left_of(
                     boundary,
-                    work[k + _EDGES + 8 * BLOCK],
                     work[k + _EDGES + 9 * BLOCK],
                     work[k + _EDGES + 10 * BLOCK],
+                    work[k + 15 * BLOCK],
                     work[k + _EDGES + 11 * BLOCK],
-                )
-                total += area_left_of(
-                    boundary,
-                    work[k + _EDGES + 12 * BLOCK],
-                    work[k + _EDGES + 13 * BLOCK],
-                    work[k + _EDGES + 14 * BLOCK],
-                    work[k + _EDGES + 15 * BLOCK],
                 )
                 overlap = (total - work[k + _BEFORE]) * work[k + _SIGN]
                 work[k + _BEFORE] = total
-                areas[here + k] = overlap * work[k + _INVERSE] if overlap > AREA_NOISE else 0.0
+                areas[here + k] = overlap * work[k + INVERSE] if overlap > AREA_NOISE else 0.0
 
 
-@kernel
+@part
 def extent(target: Target, n: int, work: DoubleArray) -> tuple[int, int]:
     """Columns and rows to work out for the small boxes that touch the tile: 2 to 4, or 0 if none does."""
     # Counts instead of extremes: only sums of integers are worked out several at a time.
@@ -183,7 +195,7 @@ def extent(target: Target, n: int, work: DoubleArray) -> tuple[int, int]:
     return 2 + int(columns3 > 0) + int(columns4 > 0), 2 + int(rows3 > 0) + int(rows4 > 0)
 
 
-@kernel
+@part
 def _gather_wide(n: int, work: DoubleArray, wide: DoubleArray, slots: IntpArray) -> int:
     """Copy the small boxes of more than two columns or rows together; return how many there are.
 
@@ -194,15 +206,15 @@ def _gather_wide(n: int, work: DoubleArray, wide: DoubleArray, slots: IntpArray)
         columns, rows = work[k + N_COLUMNS], work[k + N_ROWS]
         if (columns > 2.0 or rows > 2.0) and columns <= MAX_CELLS and rows <= MAX_CELLS:
             slots[k] = count
-            for part in range(12):
-                wide[count + part * BLOCK] = work[k + part * BLOCK]
+            for place in range(16):
+                wide[count + place * BLOCK] = work[k + place * BLOCK]
             wide[count + _SIGN] = work[k + _SIGN]
-            wide[count + _INVERSE] = work[k + _INVERSE]
+            wide[count + INVERSE] = work[k + INVERSE]
             count += 1
     return count
 
 
-@kernel
+@part
 def tabulate_shares(
     n: int,
     n_columns: int,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels._compile import inlined, kernel
+from mosaic.kernels._compile import inlined, kernel, part
 from mosaic.types import DoubleArray, FloatArray
 
 _CHUNK = 64
@@ -27,7 +27,7 @@ def _mirrored(place: int, n: int) -> int:
     return place
 
 
-@kernel
+@part
 def _correlate_at(image: FloatArray, weights: DoubleArray, y: int, x: int) -> np.float32:
     """Result at one pixel."""
     ny, nx = image.shape
@@ -59,7 +59,7 @@ def _largest(line: FloatArray) -> float:
     return float(largest)
 
 
-@kernel
+@part
 def _sum_row(image: FloatArray, weights: DoubleArray, y: int, sums: FloatArray) -> None:
     """Sums in single precision of a row, for the pixels whose boxes lie within the image."""
     sums[:] = 0.0
@@ -73,7 +73,7 @@ def _sum_row(image: FloatArray, weights: DoubleArray, y: int, sums: FloatArray) 
                     sums[x] += weight * source[x]
 
 
-@kernel
+@part
 def _list_candidates(sums: FloatArray, limit: float, candidates: NDArray[np.int64]) -> int:
     """List the sums that are not at most `limit`, and return their number."""
     highest = np.float32(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
@@ -10,7 +11,11 @@ from distributed import LocalCluster
 from cluster.connect import open_workers
 from cluster.spec import ClusterSpec
 from mosaic.errors import ClusterError
+from mosaic.exposure.scratch import FOLDER_VARIABLE, SCRATCH
 from mosaic.graph import software
+from mosaic.graph.backend import DaskBackend
+from mosaic.graph.progress import SilentObserver
+from tests.support.jobservice import wait_until
 from workers.threads import THREAD_ENVIRONMENT
 
 GIB = 2**30
@@ -38,6 +43,23 @@ def test_processes_are_separate_and_prepared() -> None:
         assert {worker["memory_limit"] for worker in found} == {GIB}
         assert (workers.smallest().n_threads, workers.smallest().memory_bytes) == (1, int(0.75 * GIB))
     assert client.status == "closed"
+
+
+def test_a_worker_gives_up_the_pixels_of_a_job_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with open_workers(_local(1)) as workers:
+        workers.client.run(_keep_pixels, "one")
+        (kept,) = tmp_path.glob("*/one")
+        DaskBackend(workers, "two", SilentObserver()).close()
+        DaskBackend(workers, "one", SilentObserver()).close()
+        wait_until(lambda: not kept.exists(), "an empty scratch folder")
+
+
+def _keep_pixels(job: str) -> None:
+    SCRATCH.use(job)
+    SCRATCH.read("s3://archive/a_flc.fits", 0, 4, lambda: b"abcd")
 
 
 def test_an_address_is_joined_and_left_running() -> None:

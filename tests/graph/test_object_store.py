@@ -14,12 +14,13 @@ from astropy.io import fits
 
 from mosaic import pipeline, places, retries
 from mosaic.errors import OutputError
+from mosaic.exposure import scratch
 from mosaic.graph import lock
 from mosaic.graph.job import Job
 from mosaic.graph.plan import Plan
 from mosaic.graph.verify import locate_chunk
 from mosaic.options import RunOptions
-from mosaic.places import RemotePlace, get, list_names, place_of, put, remove, size_of, upload
+from mosaic.places import RemotePlace, get, list_names, place_of, put, put_new, remove, size_of, upload
 from mosaic.simulate import simulate
 from tests.support.objectstore import BUCKET, Faults, ObjectStore
 
@@ -136,6 +137,16 @@ def test_a_store_that_loses_every_write_is_named(store: ObjectStore) -> None:
         put(place_of(_url("lost", "x")), b"abc")
 
 
+def test_a_bucket_that_is_not_there_is_named(store: ObjectStore, inputs: list[Path]) -> None:
+    for write in (put, put_new):
+        with pytest.raises(
+            OutputError, match=r"^s3://nowhere/m/x cannot be written \(.*not exist.*; check the name"
+        ):
+            write(RemotePlace("s3://nowhere/m/x"), b"abc")
+    with pytest.raises(OutputError, match=r"^s3://nowhere/m\.mosaic/.* cannot be written"):
+        _run([str(path) for path in inputs], "s3://nowhere/m")
+
+
 def test_a_large_file_arrives_in_parts_or_not_at_all(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +163,10 @@ def test_a_large_file_arrives_in_parts_or_not_at_all(
     assert get(target) == path.read_bytes()
 
 
-def test_pixels_are_fetched_once(store: ObjectStore, tmp_path: Path) -> None:
+def test_pixels_are_fetched_once(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However full the disk of the machine is.
+    monkeypatch.setattr(scratch, "_KEPT_FREE_SHARE", 0.0)
+    monkeypatch.setattr(scratch, "_KEPT_FREE_BYTES", 0)
     made = simulate(
         tmp_path / "in",
         instrument="acs/wfc",

@@ -21,15 +21,7 @@ def write(page: Path, figures: Mapping[str, Any]) -> None:
 
 
 def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
-    if "kills" in figures:
-        yield "\n### Killed processes\n"
-        yield "| run | worker | scheduler | driver | tasks | finished tasks done again | seconds | bits |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for number, run in enumerate(figures["kills"], 1):
-            killed = [str(run["kills"].get(role, 0)) for role in ("worker", "scheduler", "driver")]
-            again = f"{run['redone']} ({100 * run['redone'] / run['tasks']:.1f} %)"
-            row = [str(number), *killed, str(run["tasks"]), again, f"{run['seconds']:.0f}"]
-            yield f"| {' | '.join(row)} | identical ({run['chunks compared']} chunks and images) |"
+    yield from _kills(figures)
     if "store" in figures:
         found = figures["store"]
         yield "\n### An object store that loses writes\n"
@@ -50,6 +42,26 @@ def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
         yield "| what | what the user reads |"
         yield "|---|---|"
         yield from rows
+
+
+def _kills(figures: Mapping[str, Any]) -> Iterator[str]:
+    runs = [("disk", run) for run in figures.get("kills", ())]
+    runs += [("S3", figures["remote-kills"])] if "remote-kills" in figures else []
+    if not runs:
+        return
+    roles = ("worker", "scheduler", "service", "driver")
+    yield "\n### Killed processes\n"
+    yield (
+        f"| run | files on | {' | '.join(roles)} | tasks | finished tasks done again | retried by hand "
+        "| seconds | bits |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for number, (place, run) in enumerate(runs, 1):
+        killed = [str(run["kills"].get(role, 0)) for role in roles]
+        again = f"{run['redone']} ({100 * run['redone'] / run['tasks']:.1f} %)"
+        row = [str(number), place, *killed, str(run["tasks"]), again, str(run["retries"])]
+        row += [f"{run['seconds']:.0f}", f"identical ({run['chunks compared']} chunks and images)"]
+        yield f"| {' | '.join(row)} |"
 
 
 def _outcomes(figures: Mapping[str, Any]) -> Iterator[str]:

@@ -116,6 +116,7 @@ class Stage:
         self.inputs = list(inputs)
         self.environment = dict(environment or {})
         self.port = free_port()
+        self.service_port = free_port()
         self.scheduler = self._process(
             "scheduler", ["scheduler", "--host", "127.0.0.1", "--port", str(self.port)]
         )
@@ -162,6 +163,13 @@ class Stage:
         )
         self.drivers.append(process)
         return process
+
+    def serve(self, *options: str) -> Process:
+        """Describe a job service whose jobs run on the cluster."""
+        command = [sys.executable, "-m", "mosaic.cli", "serve", "--port", str(self.service_port)]
+        command += ["--state", str(self.folder / "state"), "--scheduler", self.address]
+        command += ["--cores", "2", "--memory", "2GiB", *options]
+        return Process("service", command, self.folder / "service.log", self.environment)
 
     def start(self) -> None:
         """Start scheduler and workers."""

@@ -23,14 +23,19 @@ def _last(stage: Stage) -> str:
     return stage.drivers[-1].tail(1).removeprefix("mosaic: ").replace(f"{stage.folder}/", "")
 
 
+def send(inputs: Sequence[str]) -> list[str]:
+    """Put exposures into the object store, and return their URLs."""
+    urls = [f"s3://{BUCKET}/in/{Path(path).name}" for path in inputs]
+    for path, url in zip(inputs, urls, strict=True):
+        put(place_of(url), Path(path).read_bytes())
+    return urls
+
+
 def lossy_store(
     folder: Path, inputs: Sequence[str], expected: Mapping[str, str], store: ObjectStore
 ) -> dict[str, Any]:
     """Everything in an object store that loses and damages 3 % of the writes."""
-    urls = []
-    for path in inputs:
-        urls.append(f"s3://{BUCKET}/in/{Path(path).name}")
-        put(place_of(urls[-1]), Path(path).read_bytes())
+    urls = send(inputs)
     traffic = store.reset(Faults(drop=0.015, truncate=0.015, throttle=0.005, cut=0.01))
     with Stage(folder, urls, store.environment()) as stage:
         for _ in range(2):

@@ -17,6 +17,8 @@ from cluster.jobs.runner import Capacity, Runner
 from cluster.jobs.server import front_config, tokens_of
 from cluster.jobs.service import JobService, ServiceConfig
 from cluster.jobs.store import JobStore
+from mosaic import pipeline
+from mosaic.options import RunOptions
 from mosaic.simulate import simulate
 from tests.support.jobservice import Client, wait_until
 
@@ -109,3 +111,12 @@ def link_exposures(exposures: list[Path], root: Path) -> None:
     """Put exposures into an input root."""
     for path in exposures:
         os.link(path, root / path.name)
+
+
+def drizzle_locally(exposures: list[Path], folder: Path, parameters: dict[str, Any], tile: int) -> Path:
+    """Product that a run of one process makes of exposures."""
+    options = RunOptions.resolve(scheduler="serial", memory=1 << 30, tile=tile)
+    inputs = [str(path) for path in exposures]
+    result = pipeline.drizzle(inputs, str(folder / "m"), options=options, **parameters, runfile="")
+    (product,) = result.files
+    return product

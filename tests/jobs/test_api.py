@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,6 +15,8 @@ import pytest
 from cluster.jobs.guard import CSRF_HEADER, MOST_BODY_BYTES, OPEN
 from cluster.jobs.server import tokens_of
 from cluster.jobs.service import RateLimit, TooManyRequestsError
+from cluster.jobs.state import JobEvent
+from mosaic.places import put
 from mosaic.settings import Settings
 from tests.jobs.conftest import Served
 from tests.support.jobservice import Answer, Client
@@ -126,6 +129,7 @@ def test_jobs_of_others_do_not_exist_for_a_user_and_do_for_an_operator(idle: Ser
         assert theirs.body.replace(job.encode(), b"0" * 16) == unknown.body
     for action in ("cancel", "retry"):
         refused(idle.edwin.post(f"/jobs/{job}/{action}"), 404)
+    refused(idle.edwin.ask("DELETE", f"/jobs/{job}"), 404)
     assert job not in [found["id"] for found in idle.edwin.get("/jobs?limit=500").json["jobs"]]
     assert job not in [found["id"] for found in idle.edwin.get("/jobs?owner=vera&limit=500").json["jobs"]]
     assert job in [found["id"] for found in idle.operator.get("/jobs?owner=vera&limit=500").json["jobs"]]
@@ -148,6 +152,21 @@ def test_cancel_and_retry_follow_the_table(idle: Served) -> None:
     assert idle.vera.post(f"/jobs/{job}/cancel").json["state"] == "cancelled"
     refused(idle.vera.post(f"/jobs/{job}/cancel"), 409, "a job that is cancelled cannot cancel")
     assert idle.vera.post(f"/jobs/{job}/retry").json["state"] == "queued"
+
+
+def test_a_job_that_has_ended_is_deleted_by_its_owner_or_an_operator(idle: Served) -> None:
+    for client in (idle.vera, idle.operator):
+        job = submit(idle.vera)
+        refused(client.ask("DELETE", f"/jobs/{job}"), 409, "a job that is queued cannot be deleted")
+        idle.vera.post(f"/jobs/{job}/cancel")
+        path = idle.service.store.folder_of(job).path
+        assert path.is_dir()
+        answer = client.ask("DELETE", f"/jobs/{job}")
+        assert (answer.status, answer.body) == (204, b"")
+        assert not path.exists()
+        for method, rest in (("GET", ""), ("GET", "/log"), ("POST", "/retry"), ("DELETE", "")):
+            refused(client.ask(method, f"/jobs/{job}{rest}"), 404)
+        assert job not in [found["id"] for found in idle.operator.get("/jobs?limit=500").json["jobs"]]
 
 
 def test_a_retry_waits_for_whoever_has_the_output_now(idle: Served) -> None:
@@ -547,6 +566,29 @@ def test_a_picture_that_is_not_there_yet_is_said_to_be_so(idle: Served) -> None:
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "image/png", b"\x89PNG")
 
 
+def test_a_picture_that_is_replaced_while_it_is_sent_arrives_whole(idle: Served) -> None:
+    job = submit(idle.vera)
+    target = idle.service.store.folder_of(job).preview
+    pictures = [b"a" * 10_000, b"b" * 300_000]
+    is_over = threading.Event()
+
+    def replace_it() -> None:
+        while not is_over.is_set():
+            for picture in pictures:
+                put(target, picture)
+
+    put(target, pictures[0])
+    writer = threading.Thread(target=replace_it)
+    writer.start()
+    try:
+        for _ in range(60):
+            answer = idle.vera.get(f"/jobs/{job}/preview.png")
+            assert (answer.status, answer.body in pictures) == (200, True)
+    finally:
+        is_over.set()
+        writer.join()
+
+
 def test_pages_of_the_list_hold_every_job_once(idle: Served) -> None:
     wanted = [submit(idle.edwin) for _ in range(5)]
     found: list[str] = []
@@ -568,6 +610,22 @@ def test_a_revoked_token_is_refused_at_once(idle: Served) -> None:
     assert client.get("/jobs").status == 200
     tokens.revoke(identity)
     assert client.get("/jobs").status == 401
+
+
+def test_who_watches_a_job_that_is_deleted_is_told_that_it_is_over(idle: Served) -> None:
+    job = submit(idle.vera)
+    with socket.create_connection(("127.0.0.1", idle.port), timeout=60) as stream:
+        head = (
+            f"GET /jobs/{job}/events?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {idle.vera.token}"
+        )
+        stream.sendall(f"{head}\r\n\r\n".encode())
+        assert stream.recv(100).startswith(b"HTTP/1.1 200")
+        idle.service.store.apply(job, JobEvent.CANCEL)
+        idle.service.store.delete(job)
+        received = b""
+        while b"event: over" not in received and (part := stream.recv(65536)):
+            received += part
+    assert b"event: over" in received
 
 
 def test_answers_come_while_a_stream_is_open(idle: Served) -> None:

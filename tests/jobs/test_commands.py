@@ -87,6 +87,20 @@ def test_queued_jobs_are_cancelled_and_queued_again(run_idle: Run) -> None:
     assert run_idle("submit", "a_flc.fits", "-o", "m2", "--dry-run").exit_code == 0
 
 
+def test_jobs_that_have_ended_are_deleted(run_idle: Run) -> None:
+    jobs = [run_idle("submit", "a_flc.fits", "-o", f"old{n}").stdout.strip() for n in range(2)]
+    refused = run_idle("delete", jobs[0])
+    assert refused.exit_code == 1
+    assert "a job that is queued cannot be deleted; cancel it" in refused.stderr
+    for job in jobs:
+        run_idle("cancel", job)
+    done = run_idle("delete", jobs[0][:8], jobs[1])
+    assert done.stdout.split() == [jobs[0], "deleted", jobs[1], "deleted"]
+    gone = run_idle("status", jobs[0])
+    assert gone.exit_code == 1
+    assert "no job" in gone.stderr
+
+
 def test_wrong_requests_end_with_2_and_one_line(run_idle: Run, tmp_path: Path) -> None:
     for arguments, words in (
         (["submit", "-o", "m"], "no INPUT is given"),
@@ -143,7 +157,13 @@ def test_a_service_that_could_write_nowhere_or_into_itself_does_not_start(tmp_pa
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(app, ["serve", *map(str, arguments)])
 
-    assert run("--state", tmp_path / "s").exit_code == 2
+    for options, words in (
+        ((), "no output root or bucket is given"),
+        (("--output-bucket", "s3://mosaics"), "is not the name of a bucket"),
+        (("--output-bucket", "mosaics", "--bucket", "a/b"), "is not the name of a bucket"),
+    ):
+        ended = run("--state", tmp_path / "s", *options)
+        assert (ended.exit_code, words in ended.stderr) == (2, True), ended.output
     for state, root, words in (
         (tmp_path / "out" / "state", tmp_path / "out", "lie within each other"),
         (tmp_path / "state", tmp_path / "state" / "out", "lie within each other"),

@@ -22,16 +22,15 @@ from cluster.jobs.jobfolder import JobFolder
 from cluster.jobs.runner import Runner
 from cluster.jobs.server import ServiceBusyError, hold_state, tokens_of
 from cluster.jobs.store import JobStore
-from mosaic import pipeline
-from mosaic.options import RunOptions
-from tests.jobs.conftest import Served, link_exposures, make_config, start_service
+from tests.jobs.conftest import Served, drizzle_locally, link_exposures, make_config, start_service
 from tests.support.jobservice import (
     ROOT,
     Client,
     ServiceProcess,
     assert_every_task_once,
+    assert_same_product,
     free_port,
-    wait_until,
+    freeze_in_the_middle,
 )
 
 PARAMETERS: dict[str, Any] = {"final_scale": 0.045, "build": True, "final_err": True}
@@ -56,15 +55,7 @@ def served(base: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, exposures: list[Path]) -> Path:
     """Product of the same exposures and parameters without any service."""
-    folder = tmp_path_factory.mktemp("local")
-    result = pipeline.drizzle(
-        [str(path) for path in exposures],
-        str(folder / "m"),
-        options=RunOptions.resolve(scheduler="serial", memory=1 << 30, tile=TILE),
-        **PARAMETERS,
-        runfile="",
-    )
-    return result.products[0]
+    return drizzle_locally(exposures, tmp_path_factory.mktemp("local"), PARAMETERS, TILE)
 
 
 def wanted(**changes: Any) -> dict[str, Any]:
@@ -78,19 +69,6 @@ def wanted(**changes: Any) -> dict[str, Any]:
     }
 
 
-def assert_same_product(job: dict[str, Any], local: Path) -> None:
-    """Assert that a job made the bits of the local run."""
-    (product,) = [path for path in job["outcome"]["products"] if path.endswith(local.name.partition("_")[2])]
-    with fits.open(product) as ours, fits.open(local) as theirs:
-        names = [hdu.name for hdu in theirs]
-        assert [hdu.name for hdu in ours] == names
-        for name in ("SCI", "WHT", "CTX", "ERR"):
-            one, two = ours[name].data, theirs[name].data
-            assert one.shape == two.shape
-            assert one.tobytes() == two.tobytes(), name
-        assert np.isfinite(ours["SCI"].data).any()
-
-
 def assert_whole_picture(served: Served, job: dict[str, Any]) -> None:
     """Assert that the preview shows every pixel of the product, and no other."""
     picture = Image.open(io.BytesIO(served.vera.get(f"/jobs/{job['id']}/preview.png").body))
@@ -99,16 +77,6 @@ def assert_whole_picture(served: Served, job: dict[str, Any]) -> None:
         is_covered = np.isfinite(product["SCI"].data)[::-1]
     assert np.array_equal(clear == 255, is_covered)
     assert np.ptp(levels[clear == 255]) > 100
-
-
-def freeze_in_the_middle(folder: JobFolder) -> int:
-    """Halt the process of a job after its first task, and return its number."""
-    wait_until(lambda: any(line.event["kind"] == "task" for line in folder.events()), "first task", 0.005)
-    pid = folder.pid
-    assert pid is not None, "the job ended before it could be halted"
-    os.kill(pid, signal.SIGSTOP)
-    assert folder.outcome is None
-    return pid
 
 
 def test_a_job_makes_the_bits_of_a_local_run_and_tells_all_about_it(served: Served, local: Path) -> None:

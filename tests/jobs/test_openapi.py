@@ -17,7 +17,7 @@ JUDGED = (
     "response_schema_conformance",
     "ignored_auth",
 )
-N_OPERATIONS = 14
+N_OPERATIONS = 15
 """Routes of the document."""
 
 

@@ -199,6 +199,39 @@ def test_a_queued_job_is_cancelled_and_queued_again(page: Any, idle: Served) -> 
     page.wait_for_selector("#token")
 
 
+def test_a_job_that_has_ended_is_deleted_after_a_question(page: Any, idle: Served) -> None:
+    job = idle.vera.post("/jobs", {"inputs": ["a_flc.fits"], "output": "delete"}).json["id"]
+    asked: list[str] = []
+    answers = iter((False, True))
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        if next(answers):
+            dialog.accept()
+        else:
+            dialog.dismiss()
+
+    page.on("dialog", answer)
+    log_in(page, idle, idle.vera.token)
+    page.goto(address(idle, f"#/jobs/{job}"))
+    page.wait_for_selector(".title .badge.queued")
+    assert page.query_selector("button.delete") is None
+    idle.vera.post(f"/jobs/{job}/cancel")
+    page.wait_for_selector("button.delete")
+    tab_to(page, "button.delete")
+    assert_fits(page, "ended")
+    page.focus("button.delete")
+    page.keyboard.press("Enter")
+    assert idle.vera.get(f"/jobs/{job}").status == 200
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#notice:has-text('is deleted; its products stay')")
+    page.wait_for_selector("h1:text-is('Jobs')")
+    assert idle.vera.get(f"/jobs/{job}").status == 404
+    assert page.query_selector(f"a[href='#/jobs/{job}']") is None
+    assert len(asked) == 2
+    assert all(job in text and "products" in text for text in asked)
+
+
 def test_what_happens_is_seen_as_it_happens_and_after_the_service_was_away(page: Any, tmp_path: Path) -> None:
     config = make_config(tmp_path)
     nothing = Capacity(2, 2 << 30, 0, 0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
+import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,8 @@ from mosaic.errors import ParameterError
 from mosaic.settings import Settings
 
 OUTSIDE = (
-    "lies outside|cannot be an output|only s3://|not open to this service|not a plain path|written to folders"
+    "lies outside|cannot be an output|only s3://|not open to this service|open to you below|not a plain path"
+    "|written to folders"
 )
 
 
@@ -37,7 +41,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def places(base: Path) -> Places:
-    return Places((base / "data",), (base / "out",), frozenset({"open-bucket"}), "vera")
+    return Places((base / "data",), (base / "out",), frozenset({"open-bucket"}), "vera", ("products", "more"))
 
 
 def test_names_under_the_roots_become_absolute(places: Places, base: Path) -> None:
@@ -54,7 +58,11 @@ def test_names_under_the_roots_become_absolute(places: Places, base: Path) -> No
         assert places.resolve_input(given_name) == str(wanted)
     assert places.resolve_input("@m51/list.txt") == f"@{data}/m51/list.txt"
     assert places.resolve_input("s3://open-bucket/a/b_flc.fits") == "s3://open-bucket/a/b_flc.fits"
+    for url in ("s3://products/vera/m51_drc.fits", "s3://products/vera/*_drc.fits", "s3://products/vera/"):
+        assert places.resolve_input(url) == url
     assert places.resolve_output("m51") == str(base / "out/vera/m51")
+    for url in ("s3://products/vera/m51", "s3://more/vera/a/b.c/..d/m=51+@x-1_drc.fits"):
+        assert places.resolve_output(url) == url
     assert places.resolve_output("new/folder/m51") == str(base / "out/vera/new/folder/m51")
     assert places.resolve_output(str(base / "out/vera/m51")) == str(base / "out/vera/m51")
 
@@ -84,6 +92,16 @@ HOSTILE = [
     "s3://other-bucket/a.fits",
     "s3://open-bucket.evil/a.fits",
     "s3://open-bucket@evil/a.fits",
+    "s3://products/edwin/a.fits",
+    "s3://products/a.fits",
+    "s3://products/",
+    "s3://products/vera",
+    "s3://products/vera2/a.fits",
+    "s3://products/v*/a.fits",
+    "s3://products/*/a.fits",
+    "s3://products//vera/a.fits",
+    "s3://products/vera/../edwin/a.fits",
+    "@s3://products/edwin/list.txt",
     "s3://evil:80/open-bucket/a.fits",
     "s3://open-bucket/../other/a.fits",
     "s3://OPEN-BUCKET/a.fits",
@@ -125,6 +143,38 @@ def test_what_leads_elsewhere_is_refused_as_input(places: Places, name: str) -> 
             "~/m",
         ),
         *("s3://open-bucket/m", "file:///tmp/m", "memory://m", "a::b", "", " ", "x" * 5000),
+        *("s3://open-bucket/vera/m", "s3://products/edwin/m", "s3://products/m", "s3://products/vera"),
+        *("s3://products", "s3://products/", "s3://products/vera/", "s3://products/vera/m/", "s3:///vera/m"),
+        *("s3://products//vera/m", "s3://products/vera//m", "s3://products/vera/../edwin/m"),
+        *("s3://products/vera/..", "s3://products/vera/./m", "s3://products/vera/a/.", "s3://products/../m"),
+        *("s3://PRODUCTS/vera/m", "S3://products/vera/m", "s3a://products/vera/m"),
+        *("s3://products/Vera/m", "s3://products/vera2/m", "s3://products/vera%2f..%2fedwin/m"),
+        *("s3://user:pass@products/vera/m", "s3://products:80/vera/m", "s3://products.evil/vera/m"),
+        *("s3://products/vera/m?versionId=1", "s3://products/vera/m#x", "s3://products/vera/m*"),
+        *(
+            "s3://products/vera/[m]",
+            "s3://products/vera/{m}",
+            "s3://products/vera/$HOME",
+            "s3://products/vera/~",
+        ),
+        *(
+            "s3://products/vera/m\n",
+            "s3://products/vera/m\x00",
+            "s3://products/vera/a b",
+            "s3://products/vera/m,n",
+        ),
+        *(
+            "s3://products/vera/m\r\nX-Header: 1",
+            "s3://products/vera\\..\\edwin/m",
+            "s3://products/vera/\u2025/m",
+        ),
+        *("simplecache::s3://products/vera/m", "s3://products/vera/m::s3://products/edwin/m"),
+        *(
+            "zip://m::s3://products/vera/z",
+            "s3://products/vera/http://169.254.169.254/m",
+            "gs://products/vera/m",
+        ),
+        *("http://products/vera/m", "s3://products/vera/" + "x" * 800, "@s3://products/vera/m"),
     ],
 )
 def test_what_leads_elsewhere_is_refused_as_output(places: Places, name: str) -> None:
@@ -142,6 +192,27 @@ def test_another_users_products_cannot_be_read_or_written(places: Places, base: 
         places.resolve_output(str(base / "out/edwin/m"))
     operator = Places((base / "data",), (base / "out",))
     assert operator.resolve_output(str(base / "out/edwin/m")) == str(base / "out/edwin/m")
+    operator = Places((), (), output_buckets=("products",))
+    for url in ("s3://products/edwin/m", "s3://products/m"):
+        assert operator.resolve_output(url) == operator.resolve_input(url) == url
+    with pytest.raises(ParameterError, match="lies outside"):
+        operator.resolve_output("s3://open-bucket/m")
+
+
+def test_where_there_is_no_folder_relative_outputs_go_to_the_first_bucket(base: Path) -> None:
+    places = Places((base / "data",), (), owner="vera", output_buckets=("products", "more"))
+    assert places.resolve_output("deep/m51") == "s3://products/vera/deep/m51"
+    assert places.resolve_output("s3://more/vera/m51") == "s3://more/vera/m51"
+    for bad in ("../edwin/m", "a//m", "m/", "/etc/m", str(base / "out/vera/m"), "a b", "m*", "~/m"):
+        with pytest.raises(ParameterError, match=OUTSIDE):
+            places.resolve_output(bad)
+
+
+def test_places_are_read_back_as_they_were_kept(places: Places) -> None:
+    document = places.document()
+    assert Places.of_document(json.loads(json.dumps(document))) == places
+    del document["output_buckets"]
+    assert Places.of_document(document) == replace(places, output_buckets=())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -241,3 +312,27 @@ def test_lists_tables_and_links_are_followed_before_anything_is_read(places: Pla
             prove_inputs([f"@{listing}"], places)
     with pytest.raises(ParameterError, match="lies outside"):
         prove_inputs([f"{data}/leak.fits"], places)
+
+
+def test_urls_that_are_accepted_lie_below_the_name_of_the_user(places: Places) -> None:
+    """Whatever is put together from parts: one bucket, one prefix, no way up, one spelling."""
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                ["", ".", "..", "vera", "edwin", "products", "m", "*", "%2e%2e", "s3:", "::", "@"]
+            )
+            | st.text(max_size=3),
+            max_size=6,
+        )
+    )
+    def is_below(parts: list[str]) -> None:
+        url = "s3://products/" + "/".join(parts)
+        try:
+            output = places.resolve_output(url)
+        except ParameterError:
+            return
+        assert output == url == posixpath.normpath(url).replace("s3:/", "s3://")
+        assert url.startswith("s3://products/vera/")
+
+    is_below()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections import Counter
@@ -254,6 +255,27 @@ def test_a_wish_to_cancel_that_did_not_reach_the_list_is_fulfilled(bench: Bench)
     wait_until(lambda: bench.state(waiting) is JobState.CANCELLED, "cancelled")
     bench.runner.stop()
     assert bench.attempts(waiting) == 0
+
+
+def test_jobs_that_ended_long_ago_are_forgotten_and_no_others(bench: Bench) -> None:
+    done, running, cancelled = bench.submit("work"), bench.submit(), bench.submit(owner="edwin")
+    bench.store.apply(cancelled, JobEvent.CANCEL)
+    bench.turn_until((done, JobState.DONE), (running, JobState.RUNNING))
+    for keep_s, left in ((math.inf, 3), (3600.0, 3), (-1.0, 1)):
+        Runner(bench.store, bench.capacity, keep_s=keep_s).forget_old()
+        assert sum(bench.store.counts().values()) == left
+    assert bench.state(running) is JobState.RUNNING
+
+
+def test_a_service_forgets_by_itself(bench: Bench) -> None:
+    old = bench.submit("work")
+    bench.turn_until((old, JobState.DONE))
+    service = Runner(bench.store, bench.capacity, keep_s=-1.0)
+    service.start()
+    try:
+        wait_until(lambda: sum(bench.store.counts().values()) == 0, "an empty list")
+    finally:
+        service.stop()
 
 
 def test_a_stale_number_is_not_taken_for_the_process_of_a_job(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from cluster.jobs.state import (
     JobEvent,
     JobState,
     next_state,
+    require_over,
 )
 
 LEGAL = {
@@ -43,6 +44,15 @@ def test_active_jobs_can_end_and_others_end_only_when_asked() -> None:
         events = {event for held, event in TRANSITIONS if held is state}
         assert (state in ACTIVE) == bool(events - {JobEvent.RETRY}), state
     assert IN_PROCESS < ACTIVE
+
+
+def test_only_jobs_that_have_ended_can_be_deleted() -> None:
+    for state in JobState:
+        if LEGAL[state].keys() <= {"retry"}:
+            require_over(state)
+        else:
+            with pytest.raises(IllegalTransitionError, match=f"a job that is {state} cannot be deleted"):
+                require_over(state)
 
 
 @given(st.lists(st.sampled_from(JobEvent), max_size=40))

@@ -277,3 +277,66 @@ def test_the_log_is_cut_at_a_line(tmp_path: Path) -> None:
     folder.log.write_text("".join(f"line {number}\n" for number in range(100)))
     assert folder.log_tail(20) == "line 98\nline 99\n"
     assert folder.log_tail(10**6).startswith("line 0\n")
+
+
+def end(store: JobStore, job: str) -> None:
+    """Let a queued job run and fail."""
+    store.apply(job, JobEvent.START)
+    store.apply(job, JobEvent.FAIL, error="no such file")
+
+
+def test_a_deleted_job_is_gone_with_its_folder_and_its_key(store: JobStore) -> None:
+    jobs = [submit(store, submission(f"/out/{n}", key=f"k{n}")) for n in range(3)]
+    with pytest.raises(IllegalTransitionError, match="a job that is queued cannot be deleted; cancel it"):
+        store.delete(jobs[0])
+    end(store, jobs[0])
+    with store.folder_of(jobs[0]).hold(), pytest.raises(IllegalTransitionError, match="has not left yet"):
+        store.delete(jobs[0])
+    assert store.get(jobs[0]).state is JobState.FAILED
+    store.delete(jobs[0])
+    for ask in (store.get, store.delete):
+        with pytest.raises(JobNotFoundError, match="no job"):
+            ask(jobs[0])
+    assert sorted(path.name for path in (store.folder / "jobs").iterdir()) == sorted(jobs[1:])
+    assert submit(store, submission("/out/0", key="k0")) != jobs[0]
+
+
+def test_a_deletion_that_fails_leaves_everything_and_one_that_is_killed_is_finished(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [submit(store, submission(f"/out/{n}")) for n in range(3)]
+    for job in jobs:
+        end(store, job)
+    store._database.execute(
+        "CREATE TRIGGER no BEFORE DELETE ON jobs BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises(sqlite3.Error, match="disk full"):
+        store.delete(jobs[0])
+    assert store.get(jobs[0]).state is JobState.FAILED
+    assert store.folder_of(jobs[0]).read()["output"] == "/out/0"
+    store._database.execute("DROP TRIGGER no")
+    # Killed before the list was changed, and before the folder was removed.
+    store.folder_of(jobs[1]).path.rename(store.folder / "jobs" / f".deleted-{jobs[1]}")
+    monkeypatch.setattr("cluster.jobs.store.shutil.rmtree", lambda *_args, **_kinds: None)
+    store.delete(jobs[2])
+    monkeypatch.undo()
+    assert len(list((store.folder / "jobs").iterdir())) == 3
+    again = JobStore(store.folder)
+    assert [job.id for job in again.find(Filter())] == [jobs[0]]
+    assert [path.name for path in (store.folder / "jobs").iterdir()] == [jobs[0]]
+    again.close()
+
+
+def test_jobs_are_old_by_their_end(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = JobStore(tmp_path, clock=lambda: now[0])
+    jobs = [submit(store, submission(f"/out/{n}")) for n in range(4)]
+    now[0] = 2000.0
+    end(store, jobs[0])
+    now[0] = 3000.0
+    store.apply(jobs[1], JobEvent.CANCEL)
+    store.apply(jobs[2], JobEvent.START)
+    assert store.ended_before(2000.0) == []
+    assert store.ended_before(2001.0) == jobs[:1]
+    assert store.ended_before(9999.0) == jobs[:2]
+    store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,7 +18,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy.io import fits
+
 from cluster.jobs.jobfolder import JobFolder
+from mosaic.places import get, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -156,3 +161,26 @@ def assert_every_task_once(folder: JobFolder) -> None:
     totals = {name: n for event in events if event["kind"] == "begin" for name, n, _ in event["phases"]}
     n_attempts = sum(event["kind"] == "attempt" for event in events)
     assert sum(totals.values()) - (n_attempts - 1) <= sum(counts.values()) <= sum(totals.values())
+
+
+def freeze_in_the_middle(folder: JobFolder) -> int:
+    """Halt the process of a job after its first task, and return its number."""
+    wait_until(lambda: any(line.event["kind"] == "task" for line in folder.events()), "first task", 0.005)
+    pid = folder.pid
+    assert pid is not None, "the job ended before it could be halted"
+    os.kill(pid, signal.SIGSTOP)
+    assert folder.outcome is None
+    return pid
+
+
+def assert_same_product(job: dict[str, Any], local: Path) -> None:
+    """Assert that a job made the bits of the local run."""
+    (product,) = [path for path in job["outcome"]["products"] if path.endswith(local.name.partition("_")[2])]
+    with fits.open(io.BytesIO(get(place_of(product)))) as ours, fits.open(local) as theirs:
+        names = [hdu.name for hdu in theirs]
+        assert [hdu.name for hdu in ours] == names
+        for name in ("SCI", "WHT", "CTX", "ERR"):
+            one, two = ours[name].data, theirs[name].data
+            assert one.shape == two.shape
+            assert one.tobytes() == two.tobytes(), name
+        assert np.isfinite(ours["SCI"].data).any()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import logging
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,15 @@ class Traffic:
         return sum(found == kind for found, _key in self.faults)
 
 
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that were killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class ObjectStore:
     """The server, the proxy in front of it, and what the proxy has seen."""
 
@@ -65,8 +75,7 @@ class ObjectStore:
         self._lock = threading.Lock()
         self.faults = Faults()
         self.traffic = Traffic()
-        self._proxy = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._proxy.daemon_threads = True
+        self._proxy = _Proxy(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._proxy.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -83,6 +92,10 @@ class ObjectStore:
             "AWS_SECRET_ACCESS_KEY": "tests",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket, unless there is one."""
+        self.forward("PUT", f"/{name}", {"Host": f"127.0.0.1:{self._server_port}"}, b"")
 
     def reset(self, faults: Faults | None = None) -> Traffic:
         """Count from zero, with other faults from now on."""
@@ -231,7 +244,7 @@ def running_store(seed: int = 1) -> Iterator[ObjectStore]:
     server.start()
     store = ObjectStore(server.get_host_and_port()[1], seed)
     try:
-        store.forward("PUT", f"/{BUCKET}", {"Host": f"127.0.0.1:{store._server_port}"}, b"")
+        store.make_bucket(BUCKET)
         yield store
     finally:
         store.close()

@@ -1,7 +1,7 @@
 // Which view is shown: the part of the address behind the hash says so.
 
 import { ask, describeService } from "/static/api.js";
-import { h, notify, setText } from "/static/dom.js";
+import { beginNotice, h, setText } from "/static/dom.js";
 import { showJob } from "/static/job.js";
 import { showJobs } from "/static/jobs.js";
 import { showSubmit } from "/static/submit.js";
@@ -12,7 +12,7 @@ let close = () => {};
 async function show(service) {
   close();
   close = () => {};
-  notify("");
+  beginNotice();
   const [path, query] = location.hash.replace(/^#/, "").split("?");
   if (path === "main") return;
   const parameters = new URLSearchParams(query ?? "");

@@ -21,6 +21,26 @@ export function notify(text) {
   setText(document.getElementById("notice"), text);
 }
 
+let waiting = "";
+
+// A text for the view that comes next; a view begins with it, or with none.
+export function notifyNext(text) {
+  waiting = text;
+}
+
+export function beginNotice() {
+  notify(waiting);
+  waiting = "";
+}
+
+export function noteConnectionLost(error) {
+  notify(`Connection lost${error ? ` (${error.message})` : ""}; trying again…`);
+}
+
+export function noteConnected() {
+  if (document.getElementById("notice").textContent.startsWith("Connection")) notify("");
+}
+
 const clock = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 export const formatTime = (seconds) => (seconds ? clock.format(new Date(seconds * 1000)) : "–");
 
@@ -51,8 +71,8 @@ export function progressBar(label, value) {
   return h("progress", { max: 1, value, "aria-label": label });
 }
 
-// Buttons for what can happen to a job in its state.
-export function actionButtons(job, act) {
+// Buttons for what can happen to a job in its state; whether it can be deleted is a matter of the view.
+export function actionButtons(job, act, hasDelete = false) {
   const button = (action, text) =>
     h(
       "button",
@@ -60,6 +80,6 @@ export function actionButtons(job, act) {
       text,
     );
   if (["queued", "running"].includes(job.state)) return [button("cancel", "Cancel")];
-  if (["failed", "cancelled"].includes(job.state)) return [button("retry", "Retry")];
-  return [];
+  const retry = ["failed", "cancelled"].includes(job.state) ? [button("retry", "Retry")] : [];
+  return hasDelete && !isActive(job) ? [...retry, button("delete", "Delete")] : retry;
 }

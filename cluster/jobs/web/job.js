@@ -1,8 +1,9 @@
 // One job, live: events come as they happen, documents are asked for at most once a second.
 
-import { get, post } from "/static/api.js";
+import { ask, get, post } from "/static/api.js";
 import {
-  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, notify, percent, progressBar, setText,
+  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, noteConnected, noteConnectionLost, notify, notifyNext,
+  percent, progressBar, setText,
 } from "/static/dom.js";
 import { groupLayers, TileMap } from "/static/map.js";
 
@@ -28,6 +29,7 @@ class JobView {
     this.isDirty = false;
     this.isBusy = false;
     this.maps = [];
+    this.marks = [];
     this.hasPicture = true;
     this.main = main;
   }
@@ -96,9 +98,10 @@ class JobView {
       const tiles = await get(`/jobs/${this.id}/tiles`);
       await this.refresh();
       if (!this.isOpen) return;
+      this.marks = [];
       this.showTiles(tiles);
       this.listen(tiles.events);
-      notify("");
+      noteConnected();
     } catch (error) {
       if (!this.isOpen) return;
       if (error.status === 404) {
@@ -106,7 +109,7 @@ class JobView {
         this.close();
         return;
       }
-      notify(`Connection lost (${error.message}); trying again…`);
+      noteConnectionLost(error);
       this.retry = setTimeout(() => this.begin(), RETRY_MS);
     }
   }
@@ -117,6 +120,7 @@ class JobView {
     source.addEventListener("task", (event) => {
       const task = JSON.parse(event.data);
       if (task.tile !== null) {
+        this.marks.push([task.phase, task.tile]);
         for (const map of this.maps) map.mark(task.phase, task.tile);
         this.isMapDirty = true;
       }
@@ -127,9 +131,8 @@ class JobView {
       source.addEventListener(kind, () => (this.isDirty = true));
     }
     for (const kind of ["begin", "plan"]) {
-      source.addEventListener(kind, async () => {
-        const tiles = await get(`/jobs/${this.id}/tiles`);
-        if (this.isOpen) this.showTiles(tiles);
+      source.addEventListener(kind, () => {
+        this.areTilesDirty = true;
         this.isDirty = true;
       });
     }
@@ -141,7 +144,7 @@ class JobView {
     source.addEventListener("error", () => {
       if (!this.isOpen || source !== this.source) return;
       source.close();
-      notify("Connection lost; trying again…");
+      noteConnectionLost();
       clearTimeout(this.retry);
       this.retry = setTimeout(() => this.begin(), RETRY_MS);
     });
@@ -161,12 +164,22 @@ class JobView {
     this.isDirty = false;
     this.isBusy = true;
     try {
+      if (this.areTilesDirty) await this.refreshTiles();
       await this.refresh();
     } catch {
       this.isDirty = true;
     } finally {
       this.isBusy = false;
     }
+  }
+
+  // Other grids, or others finished; tiles that are told of while the answer is on its way are not forgotten.
+  async refreshTiles() {
+    this.marks = [];
+    const tiles = await get(`/jobs/${this.id}/tiles`);
+    if (!this.isOpen) return;
+    this.areTilesDirty = false;
+    this.showTiles(tiles);
   }
 
   async refresh() {
@@ -185,15 +198,36 @@ class JobView {
   }
 
   async act(action) {
+    if (action === "delete") {
+      await this.remove();
+      return;
+    }
     try {
       await post(`/jobs/${this.id}/${action}`);
       notify(action === "cancel" ? "Asked to stop; what is finished is kept." : "Queued again; it continues from what is finished.");
     } catch (error) {
       notify(error.message);
     }
-    await this.refresh();
+    try {
+      await this.refresh();
+    } catch {
+      this.isDirty = true;
+    }
     if (this.source?.readyState === EventSource.CLOSED) this.begin();
     if (!this.actions.contains(document.activeElement)) this.actions.querySelector("button")?.focus();
+  }
+
+  async remove() {
+    const kept = "Its record, log and preview go. Its products and the job folder of the mosaic stay where they are.";
+    if (!confirm(`Delete job ${this.id}?\n\n${kept}`)) return;
+    try {
+      await ask("DELETE", `/jobs/${this.id}`);
+    } catch (error) {
+      notify(error.message);
+      return;
+    }
+    notifyNext(`Job ${this.id} is deleted; its products stay.`);
+    location.hash = "#/";
   }
 
   showState() {
@@ -201,7 +235,7 @@ class JobView {
     document.title = `${job.state} ${percent(job.done)} · ${job.id.slice(0, 8)} · mosaic`;
     if (this.shown !== job.state) {
       this.state.replaceChildren(badge(job.state));
-      this.actions.replaceChildren(...actionButtons(job, (action) => this.act(action)));
+      this.actions.replaceChildren(...actionButtons(job, (action) => this.act(action), true));
       this.shown = job.state;
     }
     this.error.hidden = !job.error;
@@ -281,6 +315,7 @@ class JobView {
     this.maps = groups.map((group) => new TileMap(group));
     for (const map of this.maps) {
       for (const [phase, done] of Object.entries(tiles.done)) for (const tile of done) map.mark(phase, tile);
+      for (const [phase, tile] of this.marks) map.mark(phase, tile);
     }
     this.mapPlace.replaceChildren(...this.maps.map((map) => map.element));
     for (const map of this.maps) map.draw();

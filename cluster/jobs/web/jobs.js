@@ -2,7 +2,8 @@
 
 import { get, post } from "/static/api.js";
 import {
-  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, notify, percent, progressBar, setText,
+  actionButtons, badge, formatBytes, formatDuration, formatTime, h, isActive, noteConnected, noteConnectionLost, notify, percent,
+  progressBar, setText,
 } from "/static/dom.js";
 
 const PAUSE_MS = 2000;
@@ -127,9 +128,9 @@ export function showJobs(main, service, parameters) {
       empty.hidden = lines.length > 0;
       setText(empty, chosen[0] === "all" ? "No job was submitted yet." : `No job is ${chosen[1].toLowerCase()}.`);
       more.hidden = page.next === null || limit >= 500;
-      if (document.getElementById("notice").textContent.startsWith("Connection")) notify("");
+      noteConnected();
     } catch (error) {
-      if (isOpen) notify(`Connection lost (${error.message}); trying again…`);
+      if (isOpen) noteConnectionLost(error);
     }
     if (isOpen) timer = setTimeout(refresh, PAUSE_MS);
   }
@@ -142,6 +143,7 @@ export function showJobs(main, service, parameters) {
 }
 
 function shorten(path) {
-  const parts = path.split("/");
-  return parts.length > 3 ? `…/${parts.slice(-2).join("/")}` : path;
+  const scheme = path.startsWith("s3://") ? "s3://" : "";
+  const parts = path.slice(scheme.length).split("/");
+  return parts.length > 3 ? `${scheme}…/${parts.slice(-2).join("/")}` : path;
 }

@@ -1,7 +1,7 @@
 // The form for a new job: built from the description of the parameters, judged by the service while it is filled in.
 
 import { get, post } from "/static/api.js";
-import { formatBytes, h, notify, setText } from "/static/dom.js";
+import { formatBytes, h, notifyNext, setText } from "/static/dom.js";
 
 const PAUSE_MS = 400;
 
@@ -45,7 +45,7 @@ class SubmitForm {
         {},
         h("legend", {}, "What to drizzle"),
         this.basic("inputs", "Inputs", h("textarea", { rows: 4, spellcheck: false, required: true }),
-          `One a line: files, patterns, @lists, folders, association tables${service.buckets.length ? ", s3:// URLs" : ""}, under ${service.input_roots.join(", ")}.`),
+          `One a line: files, patterns, @lists, folders, association tables, under ${inputPlaces(service).join(", ")}.`),
         this.basic("output", "Output", h("input", { type: "text", spellcheck: false, required: true }),
           `Root of the product names, in ${service.output_roots.join(", ")}.`),
       ),
@@ -220,8 +220,8 @@ class SubmitForm {
     this.button.disabled = true;
     try {
       const job = await post("/jobs", this.request());
+      notifyNext(`Job ${job.id} is queued.`);
       location.hash = `#/jobs/${job.id}`;
-      notify(`Job ${job.id} is queued.`);
     } catch (error) {
       this.show(error.problems, error.problems.length ? "" : error.message);
       const first = [...this.fields.values()].find((field) => field.problem.textContent);
@@ -238,6 +238,8 @@ class SubmitForm {
     field.input.focus();
   }
 }
+
+const inputPlaces = (service) => [...service.input_roots, ...service.buckets.map((bucket) => `s3://${bucket}/`), ...service.output_roots.filter((place) => place.startsWith("s3://"))];
 
 function sentence(title) {
   if (title === "OF OUR OWN") return "Beyond AstroDrizzle";

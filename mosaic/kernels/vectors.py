@@ -1,0 +1,148 @@
+"""Vectors of LLVM with the operators of Python, and functions of numba made of them.
+
+A loop over the few pixels of a vector would have to prove anew each time that the arrays do not overlap,
+which costs more than the work; code written with these reads all it needs before it writes. Every operation
+is that of IEEE 754 for each number by itself. Covers what `mosaic.kernels.stretches` needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+N_LANES: Final = 8
+"""Numbers in a vector; processors with shorter ones take several."""
+DOUBLE: Final = ir.DoubleType()
+VECTOR: Final = ir.VectorType(DOUBLE, N_LANES)
+INDEX: Final = ir.IntType(64)
+
+
+class Vector:
+    """A vector of LLVM with the operators of Python."""
+
+    def __init__(self, builder: Any, value: Any) -> None:  # noqa: ANN401  (llvmlite is not typed)
+        self.builder = builder
+        self.value = value
+
+    def _with(self, other: Vector | float) -> Any:  # noqa: ANN401
+        return other.value if isinstance(other, Vector) else ir.Constant(VECTOR, [other] * N_LANES)
+
+    def __add__(self, other: Vector | float) -> Vector:
+        return Vector(self.builder, self.builder.fadd(self.value, self._with(other)))
+
+    def __sub__(self, other: Vector | float) -> Vector:
+        return Vector(self.builder, self.builder.fsub(self.value, self._with(other)))
+
+    def __mul__(self, other: Vector | float) -> Vector:
+        return Vector(self.builder, self.builder.fmul(self.value, self._with(other)))
+
+    def __gt__(self, other: Vector | float) -> Vector:
+        return Vector(self.builder, self.builder.fcmp_ordered(">", self.value, self._with(other)))
+
+    def is_zero(self) -> Vector:
+        """Which numbers are zero."""
+        return Vector(self.builder, self.builder.fcmp_ordered("==", self.value, self._with(0.0)))
+
+    def choose(self, yes: Vector, no: Vector | float) -> Vector:
+        """``yes if self else no``, number by number."""
+        return Vector(self.builder, self.builder.select(self.value, yes.value, self._with(no)))
+
+    def most(self, other: Vector | float) -> Vector:
+        """The larger of both."""
+        return (self > other).choose(self, other)
+
+    def least(self, other: Vector) -> Vector:
+        """The smaller of both."""
+        return (other > self).choose(self, other)
+
+
+class Variable:
+    """A vector that changes."""
+
+    def __init__(self, builder: Any, slot: Any) -> None:  # noqa: ANN401
+        self.builder = builder
+        self.slot = slot
+
+    def get(self) -> Vector:
+        """The vector as it is now."""
+        return Vector(self.builder, self.builder.load(self.slot))
+
+    def set(self, vector: Vector) -> None:
+        """Change it."""
+        self.builder.store(vector.value, self.slot)
+
+
+class Code:
+    """What the functions below have in common: reading and writing arrays a vector at a time."""
+
+    def __init__(self, context: Any, builder: Any, kinds: Any, arguments: Any) -> None:  # noqa: ANN401
+        self.builder = builder
+        self.arguments = [
+            context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
+            for kind, value in zip(kinds, arguments, strict=True)
+        ]
+
+    def place(self, array: Any, index: Any, element: Any = DOUBLE) -> Any:  # noqa: ANN401
+        """Pointer to `N_LANES` elements of an array from an index."""
+        pointer = self.builder.gep(array.data, [index])
+        return self.builder.bitcast(pointer, ir.VectorType(element, N_LANES).as_pointer())
+
+    def at(self, *terms: Any) -> Any:  # noqa: ANN401
+        """Sum of indices and numbers."""
+        total = ir.Constant(INDEX, sum(term for term in terms if isinstance(term, int)))
+        for term in terms:
+            total = total if isinstance(term, int) else self.builder.add(total, term)
+        return total
+
+    def times(self, index: Any, factor: int) -> Any:  # noqa: ANN401
+        """An index times a number."""
+        return self.builder.mul(index, ir.Constant(INDEX, factor))
+
+    def read(self, array: Any, *terms: Any) -> Vector:  # noqa: ANN401
+        """Vector of an array of float64 from the index that is the sum of the terms."""
+        return Vector(self.builder, self.builder.load(self.place(array, self.at(*terms)), align=8))
+
+    def write(self, vector: Vector, array: Any, *terms: Any) -> None:  # noqa: ANN401
+        """Write a vector to where `read` would read it."""
+        self.builder.store(vector.value, self.place(array, self.at(*terms)), align=8)
+
+    def variable(self, vector: Vector) -> Variable:
+        """A vector that loops may change."""
+        return Variable(self.builder, cgutils.alloca_once_value(self.builder, vector.value))
+
+    def places(self, first: Any) -> Vector:  # noqa: ANN401
+        """Numbers that count up from an index."""
+        count = Vector(self.builder, ir.Constant(VECTOR, [float(k) for k in range(N_LANES)]))
+        return count + self.spread(self.builder.sitofp(first, DOUBLE))
+
+    def spread(self, value: Any) -> Vector:  # noqa: ANN401
+        """A vector of one number."""
+        kind = ir.VectorType(value.type, N_LANES)
+        first = self.builder.insert_element(
+            ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+        )
+        nowhere = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), [0] * N_LANES)
+        return Vector(
+            self.builder, self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), nowhere)
+        )
+
+
+def intrinsic_of(result: Any, generate: Callable[[Code], Any]) -> Any:  # noqa: ANN401
+    """Make a function of numba out of a writer of LLVM code."""
+
+    def typer(_context: Any, arguments: Any) -> Any:  # noqa: ANN401
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ANN401
+            # Its arguments come as one tuple.
+            kinds = signature.args[0].types
+            parts = cgutils.unpack_tuple(builder, values[0], len(kinds))
+            found = generate(Code(context, builder, kinds, parts))
+            return context.get_dummy_value() if found is None else found
+
+        return result(arguments), code
+
+    return intrinsic(typer)
