@@ -48,7 +48,7 @@ def pixtosky_command(
 ) -> None:
     r"""Convert pixels to RA and Dec with the full distortion of the image.
 
-    Example: mosaic pixtosky 'j8bt06nyq_flc.fits\\[sci,1]' 512 1024 --degrees
+    Example: mosaic pixtosky 'j8bt06nyq_flc.fits\[sci,1]' 512 1024 --degrees
     """
     with one_line_errors(debug=debug):
         import numpy as np
@@ -97,7 +97,7 @@ def skytopix_command(
 ) -> None:
     r"""Convert RA and Dec to pixels, inverting the full distortion of the image.
 
-    Example: mosaic skytopix 'j8bt06nyq_flc.fits\\[sci,1]' 00:24:05.2 -72:04:51
+    Example: mosaic skytopix 'j8bt06nyq_flc.fits\[sci,1]' 00:24:05.2 -72:04:51
     """
     with one_line_errors(debug=debug):
         import numpy as np
@@ -133,7 +133,7 @@ def pixtopix_command(
 ) -> None:
     r"""Convert pixels of one image to pixels of another with the distortion of both.
 
-    Example: mosaic pixtopix 'j8bt06nyq_flc.fits\\[sci,1]' 'm51_drc.fits\\[sci,1]' 512 1024
+    Example: mosaic pixtopix 'j8bt06nyq_flc.fits\[sci,1]' 'm51_drc.fits\[sci,1]' 512 1024
     """
     with one_line_errors(debug=debug):
         import numpy as np
