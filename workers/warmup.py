@@ -62,8 +62,8 @@ def parts_of(settings: Settings) -> list[str]:
     combine = settings.combine_type.removeprefix("i")
     return [
         "map",
-        f"drizzle/{separate_drop(settings).effective_kernel}",
         f"drizzle/{final_drop(settings).effective_kernel}",
+        f"drizzle/{separate_drop(settings).effective_kernel}",
         f"blot/{settings.blot_interp}",
         f"combine/{combine if combine in _COMBINE_TYPES else settings.combine_type}",
         "statistics",
@@ -76,15 +76,16 @@ def ensure_compiled(parts: Sequence[str]) -> bool:
     """Fill the kernel cache of this machine with the parts named, if that was not done yet.
 
     The compiler takes memory that a process never gives back, and several processes that start with an empty
-    cache would all compile; so it is done once, before the work, by processes of its own: one for what maps
-    pixels, which takes the longest, one for the rest. Returns whether there was anything to do.
+    cache would all compile; so it is done once, before the work, by processes of its own: one for the map and
+    the first of what maps pixels, one for the rest, which finds the map compiled when it comes to need it.
+    Returns whether there was anything to do.
     """
     folder = cache_folder()
     missing = [part for part in dict.fromkeys(parts) if not _marker(folder, part).exists()]
     if not missing:
         return False
     mapping = [part for part in missing if part == "map" or part.startswith(("drizzle/", "blot/"))]
-    groups = [mapping, [part for part in missing if part not in mapping]]
+    groups = [mapping[:2], [part for part in missing if part not in mapping] + mapping[2:]]
     command = [sys.executable, "-m", "workers.warmup"]
     compilers = [
         (group, subprocess.Popen([*command, *group], stderr=subprocess.DEVNULL))  # noqa: S603 (own code)

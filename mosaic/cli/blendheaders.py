@@ -18,7 +18,7 @@ def blendheaders_command(
         typer.Option(
             "--input",
             "-i",
-            metavar="FILE[sci,1]",
+            metavar=r"FILE\[sci,1]",
             help="A chip or a file, repeated; by default what the DnnnDATA keywords name.",
         ),
     ] = None,

@@ -146,7 +146,7 @@ def mapreg_command(
         str, typer.Option("--extensions", help="Extensions, as 'sci', 'sci,1' or '1;4'.")
     ] = "sci",
     reference: Annotated[
-        str, typer.Option("--refimage", help="FILE[sci,1] in whose pixels the regions are.")
+        str, typer.Option("--refimage", help=r"FILE\[sci,1] in whose pixels the regions are.")
     ] = "",
     chip_regions: Annotated[str, typer.Option("--chip-regions", help="Regions added to every chip.")] = "",
     how: Annotated[str, typer.Option("--filter", help="'all', 'fast' (boxes overlap) or 'precise'.")] = "all",

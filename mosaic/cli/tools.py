@@ -11,6 +11,8 @@ import typer
 from mosaic.cli.failure import one_line_errors
 from mosaic.errors import ParameterError
 
+IMAGE_HELP = r"FILE\[sci,1], FILE\[1] or FILE."
+"""Brackets mean markup in a help text unless they are escaped."""
 PAIRS_CONTEXT = {"ignore_unknown_options": True}
 """Lets negative numbers through, which look like options."""
 
@@ -31,20 +33,22 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def pixtosky_command(
-    image: Annotated[str, typer.Argument(help="FILE[sci,1], FILE[1] or FILE.")],
+    image: Annotated[str, typer.Argument(help=IMAGE_HELP)],
     positions: Positions = None,
     coordfile: CoordFile = None,
     columns: Columns = "1,2",
     separator: Separator = None,
-    degrees: Annotated[bool, typer.Option("--degrees", help="Degrees instead of h:m:s and d:m:s.")] = False,
+    degrees: Annotated[
+        bool, typer.Option("--degrees", help="Degrees instead of hh:mm:ss and dd:mm:ss.")
+    ] = False,
     precision: Precision = 6,
     output: Output = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Convert pixels to RA and Dec with the full distortion of the image.
+    r"""Convert pixels to RA and Dec with the full distortion of the image.
 
-    Example: mosaic pixtosky 'j8bt06nyq_flc.fits[sci,1]' 512 1024 --degrees
+    Example: mosaic pixtosky 'j8bt06nyq_flc.fits\[sci,1]' 512 1024 --degrees
     """
     with one_line_errors(debug=debug):
         import numpy as np
@@ -75,10 +79,10 @@ def pixtosky_command(
 
 
 def skytopix_command(
-    image: Annotated[str, typer.Argument(help="FILE[sci,1], FILE[1] or FILE.")],
+    image: Annotated[str, typer.Argument(help=IMAGE_HELP)],
     positions: Annotated[
         list[str] | None,
-        typer.Argument(help="Pairs RA Dec: degrees, or h:m:s and d:m:s.", show_default=False),
+        typer.Argument(help="Pairs RA Dec: degrees, or hh:mm:ss and dd:mm:ss.", show_default=False),
     ] = None,
     coordfile: CoordFile = None,
     columns: Columns = "1,2",
@@ -91,9 +95,9 @@ def skytopix_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Convert RA and Dec to pixels, inverting the full distortion of the image.
+    r"""Convert RA and Dec to pixels, inverting the full distortion of the image.
 
-    Example: mosaic skytopix 'j8bt06nyq_flc.fits[sci,1]' 00:24:05.2 -72:04:51
+    Example: mosaic skytopix 'j8bt06nyq_flc.fits\[sci,1]' 00:24:05.2 -72:04:51
     """
     with one_line_errors(debug=debug):
         import numpy as np
@@ -111,7 +115,7 @@ def skytopix_command(
 
 
 def pixtopix_command(
-    inimage: Annotated[str, typer.Argument(help="FILE[sci,1], FILE[1] or FILE.")],
+    inimage: Annotated[str, typer.Argument(help=IMAGE_HELP)],
     outimage: Annotated[
         str, typer.Argument(help="The other image; '' for the undistorted frame of all SCI of the first.")
     ],
@@ -127,9 +131,9 @@ def pixtopix_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Convert pixels of one image to pixels of another with the distortion of both.
+    r"""Convert pixels of one image to pixels of another with the distortion of both.
 
-    Example: mosaic pixtopix 'j8bt06nyq_flc.fits[sci,1]' 'm51_drc.fits[sci,1]' 512 1024
+    Example: mosaic pixtopix 'j8bt06nyq_flc.fits\[sci,1]' 'm51_drc.fits\[sci,1]' 512 1024
     """
     with one_line_errors(debug=debug):
         import numpy as np

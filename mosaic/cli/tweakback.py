@@ -11,7 +11,7 @@ from mosaic.cli.failure import one_line_errors
 
 
 def tweakback_command(
-    product: Annotated[str, typer.Argument(help="Drizzled file; file[sci,1] where it has several images.")],
+    product: Annotated[str, typer.Argument(help=r"Drizzled file; file\[sci,1] where it has several images.")],
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Exposures; by default those the product names (D001DATA, …).")
     ] = None,

@@ -72,8 +72,17 @@ def run(configObj: Any, wcsmap: Any = None) -> None:  # noqa: ANN401
     if values["outwcs"] is None:
         raise ParameterError(f"{__taskname__}: name the file to write (outwcs)")
     numbers = {name: number_or_none(__taskname__, name, values[name]) for name in _USER}
-    sides = {name: None if numbers[name] is None else int(numbers[name] or 0) for name in _USER[6:]}
-    user = UserWcs(*(numbers[name] for name in _USER[:6]), sides["outnx"], sides["outny"])
+    sides = {name: None if value is None else int(value) for name, value in numbers.items()}
+    user = UserWcs(
+        outscale=numbers["outscale"],
+        orient=numbers["orient"],
+        raref=numbers["raref"],
+        decref=numbers["decref"],
+        xrefpix=numbers["xrefpix"],
+        yrefpix=numbers["yrefpix"],
+        outnx=sides["outnx"],
+        outny=sides["outny"],
+    )
     built = build_wcs(
         wcsname=values["wcsname"] or "",
         refimage=values["refimage"] or "",

@@ -2,7 +2,7 @@
 
 Covers accumulation of one weighted value into one output pixel (`deposit`), the search for the
 columns of a window that can reach a tile (`columns_in_reach`), and rounding. Does not cover the
-shapes of the drops (`drizzle_square`, `drizzle_simple`).
+shapes of the drops (`drizzle_square`, `drizzle_turbo`, `drizzle_simple`).
 """
 
 from __future__ import annotations

@@ -173,11 +173,24 @@ def correlate_boxes(
     float32, shape (n, odd, odd)
         Results.
     """
+    ny, nx = image.shape
     box_y, box_x = weights.shape
     boxes = np.empty((x.shape[0], box_y, box_x), np.float32)
+    patch = np.empty((2 * box_y - 1, 2 * box_x - 1), np.float64)
+    sums = np.empty((box_y, box_x), np.float64)
     for k in range(x.shape[0]):
-        y0, x0 = y[k] - box_y // 2, x[k] - box_x // 2
-        for j in range(box_y):
-            for i in range(box_x):
-                boxes[k, j, i] = _correlate_at(image, weights, y0 + j, x0 + i)
+        for j in range(patch.shape[0]):
+            row = _mirrored(y[k] + j - box_y + 1, ny)
+            for i in range(patch.shape[1]):
+                patch[j, i] = image[row, _mirrored(x[k] + i - box_x + 1, nx)]
+        sums[:] = 0.0
+        for tap_y in range(box_y):
+            for tap_x in range(box_x):
+                weight = weights[tap_y, tap_x]
+                if weight == 0.0:
+                    continue
+                for j in range(box_y):
+                    for i in range(box_x):
+                        sums[j, i] += weight * patch[tap_y + j, tap_x + i]
+        boxes[k] = sums.astype(np.float32)
     return boxes

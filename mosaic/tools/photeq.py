@@ -103,7 +103,7 @@ def equalise(
             with open_fits(str(path)) as hdul:
                 done += [item for _, item in _plan(hdul, path, path, keywords, reference)]
         return done
-    require_target(output, len(paths))
+    require_target(output, paths)
     done = []
     for path in paths:
         with editing(path, output) as edit:

@@ -60,7 +60,7 @@ def replace_pixels(
         When the pixels of an extension cannot hold the new value.
     """
     paths = find_files(files)
-    require_target(output, len(paths))
+    require_target(output, paths)
     done = []
     for path in paths:
         with editing(path, output) as edit:

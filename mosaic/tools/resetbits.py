@@ -67,7 +67,7 @@ def reset_bits(
         raise ParameterError(f"bits={bits!r} names no bit; give for example 4096")
     wanted = parse_versions(extver)
     paths = find_files(files)
-    require_target(output, len(paths))
+    require_target(output, paths)
     changes = []
     for path in paths:
         with editing(path, output) as edit:

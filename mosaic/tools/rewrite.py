@@ -8,7 +8,7 @@ changed in place.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,10 +43,22 @@ class FileEdit:
         self.changed.add(index)
 
 
-def require_target(output: Path | None, n_files: int) -> None:
-    """Refuse one output name for several files."""
-    if output is not None and n_files > 1 and not output.is_dir():
-        raise ParameterError(f"{output} must be a folder, because there are {n_files} inputs; create it")
+def require_target(output: Path | None, paths: Sequence[Path]) -> None:
+    """Refuse one output name for several files, and an output that is its input.
+
+    Raises
+    ------
+    ParameterError
+        Naming it.
+    """
+    if output is None:
+        return
+    if len(paths) > 1 and not output.is_dir():
+        raise ParameterError(f"{output} must be a folder, because there are {len(paths)} inputs; create it")
+    for path in paths:
+        target = target_of(path, output)
+        if target.exists() and target.samefile(path):
+            raise ParameterError(f"{target}: the output would replace its input; say in_place for that")
 
 
 def target_of(path: Path, output: Path | None) -> Path:

@@ -85,7 +85,7 @@ def flag_trails(
     if not mask:
         raise ParameterError(f"bit={bit!r} names no bit; give for example {TRAIL_BIT}")
     paths = find_files(files)
-    require_target(output, len(paths))
+    require_target(output, paths)
     found: list[FlaggedTrails] = []
     for path in paths:
         target = target_of(path, output)

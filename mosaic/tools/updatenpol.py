@@ -106,7 +106,7 @@ def assign_references(
         raise ParameterError(f"{folder} is not a folder; name the one with *npl.fits and *d2i.fits")
     npol, d2im = _read_references(folder, "*npl.fits"), _read_references(folder, "*d2i.fits")
     paths = find_files(files)
-    require_target(output, len(paths))
+    require_target(output, paths)
     assignments = [_assign(path, target_of(path, output), npol, d2im, folder, prefix) for path in paths]
     if dry_run:
         return assignments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,27 @@ from typer.testing import CliRunner
 
 import mosaic
 from mosaic import pipeline
+from mosaic.alignment.injob import JobAlignment, write_job_headerlets
 from mosaic.alignment.settings import load_align_settings
 from mosaic.cli import app
 from mosaic.compat import headerlet
 from mosaic.errors import AlignmentError, ParameterError, PlanMismatchError
+from mosaic.exposure.catalogue import read_catalogue
 from mosaic.options import RunOptions
+from mosaic.parameters import load_settings
 from mosaic.simulate import SimulatedSet
+from mosaic.solutions.corrections import FitFacts
 from tests.alignment.conftest import pointing_errors
 
 ALIGN = {"threshold": 15.0, "searchrad": 1.5, "minobj": 10, "see2dplot": False, "residplot": "No plot"}
 
 
-def _drizzle(inputs: list[str], root: Path, align: object, **choices: object) -> pipeline.Result:
-    options = {"scheduler": "serial", "memory": 2 << 30, "tile": 256} | choices
+def _drizzle(
+    inputs: list[str], root: Path, align: object, group: str = "", **choices: object
+) -> pipeline.Result:
+    options = RunOptions.resolve(**{"scheduler": "serial", "memory": 2 << 30, "tile": 256} | choices)
     return mosaic.drizzle(
-        inputs, str(root), options=RunOptions.resolve(**options), align=align, runfile="", build=True
+        inputs, str(root), options=options, align=align, runfile="", build=True, group=group
     )
 
 
@@ -189,3 +196,45 @@ def test_the_command_aligns_and_the_plan_tells_of_it(
     assert "alignment: " in (tmp_path / "astrodrizzle.log").read_text()
     wrong = CliRunner().invoke(app, ["drizzle", *common, "-a", "fitgeometry=square"])
     assert wrong.exit_code == 2
+
+
+def test_chips_that_a_run_leaves_out_move_with_the_others_in_a_headerlet(
+    pointed: SimulatedSet, tmp_path: Path
+) -> None:
+    originals = sorted(pointed.paths)
+    made = _drizzle([str(p) for p in originals], tmp_path / "m", ALIGN | {"headerlet": True}, group="1")
+    headerlets = {path.name: path for path in made.products if path.name.endswith("_hlet.fits")}
+    copies = [Path(shutil.copy(path, tmp_path / path.name)) for path in originals]
+    for copy in copies:
+        headerlet.apply_headerlet_as_primary(str(copy), str(headerlets[f"{copy.name[:9]}_hlet.fits"]))
+    # Half the stars, all on one side: twice the errors of both chips, judged over both.
+    for shift, turn in pointing_errors(pointed, originals, copies):
+        assert shift < 0.08
+        assert abs(turn) < 0.02
+    assert not made.warnings
+
+
+def test_a_headerlet_of_several_exposures_in_a_file(pointed: SimulatedSet, tmp_path: Path) -> None:
+    path = str(min(pointed.paths))
+    exposure = read_catalogue([path], load_settings(None, ())).exposures[0]
+    parts, facts = [], {}
+    for number, chip in enumerate(exposure.chips, 1):
+        ra, dec = chip.wcs.crval_deg
+        moved = replace(chip.wcs, crval_deg=(ra + 1e-5 * number, dec))
+        chips = (replace(chip, extver=1, wcs=moved),)
+        parts.append(replace(exposure, rootname=f"part{number}", chips=chips, wcs_solution="TWEAK"))
+        facts[f"part{number}"] = FitFacts(1e-6, 1e-6, 10 * number)
+    settings = load_align_settings(keywords={"headerlet": True}).align
+    for used, crval_moved, n_notes in ((parts, [1e-5, 2e-5], 0), (parts[1:], [0.0, 2e-5], 1)):
+        (made,), notes = write_job_headerlets(
+            JobAlignment(tuple(used), (), (), facts), settings, tmp_path / str(n_notes)
+        )
+        assert made.name == f"{exposure.rootname}_hlet.fits"
+        assert len(notes) == n_notes
+        assert all("[sci,1] keep their WCS" in note for note in notes)
+        with fits.open(made) as hdul:
+            for number, moved_deg in enumerate(crval_moved, 1):
+                header = hdul["SIPWCS", number].header
+                before = exposure.chips[number - 1].wcs.crval_deg[0]
+                assert header["CRVAL1"] - before == pytest.approx(moved_deg, abs=1e-12)
+                assert header.get("NMATCH") == (10 * number if moved_deg else None)

@@ -297,3 +297,23 @@ def test_command_line_changes_files_only_on_request(files: list[Path]) -> None:
     assert "[SCI,1]: 1 pixels replaced" in result.output
     result = run(app, ["photeq", str(files[0]), str(files[1]), "-o", str(files[0].parent / "one.fits")])
     assert "must be a folder" in result.stderr
+
+
+def test_an_output_that_is_its_input_is_refused(files: list[Path], tmp_path: Path) -> None:
+    before = [digest(path) for path in files]
+    for output in (tmp_path, files[0]):
+        with pytest.raises(ParameterError, match="would replace its input"):
+            reset_bits([str(files[0])], "1", output=output)
+    (tmp_path / "link").symlink_to(tmp_path)
+    shown = CliRunner().invoke(app, ["pixreplace", str(files[1]), "-o", str(tmp_path / "link")])
+    assert shown.exit_code == 2
+    assert [digest(path) for path in files] == before
+
+
+@pytest.mark.parametrize(
+    "command", ["pixtosky", "skytopix", "pixtopix", "tweakback", "mapreg", "blendheaders"]
+)
+def test_brackets_and_colons_of_help_are_shown(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], terminal_width=200).stdout
+    assert "[sci,1]" in shown
+    assert "\u24c2" not in shown
