@@ -92,15 +92,17 @@ def align(
         log.log(level, "%s", describe_solution(image, solution))
     if folder is not None:
         result = replace(result, products=tuple(write_products(AlignProducts.of(result), chosen, folder)))
-    return _written_back(result, chosen, folder)
+    return _written_back(result, chosen, folder, options.cores)
 
 
-def _written_back(result: AlignResult, settings: AlignSettings, folder: Path | None) -> AlignResult:
+def _written_back(
+    result: AlignResult, settings: AlignSettings, folder: Path | None, cores: int
+) -> AlignResult:
     """Write what was asked for of the solutions: headers of the inputs, headerlets."""
     if result.message:
         return result
     if settings.updatehdr:
-        update = update_headers(result.frame, result.images, result.solutions, settings)
+        update = update_headers(result.frame, result.images, result.solutions, settings, cores=cores)
         result = replace(result, updated=update.written, solutions=update.solutions)
     if settings.headerlet and folder is not None:
         made = write_headerlets(result.frame, result.images, result.solutions, settings, folder)

@@ -8,10 +8,14 @@ that was not aligned is not touched. How a correction is written, and the old WC
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from astropy.io.fits.verify import VerifyWarning
 
 from mosaic.alignment.headerlets import headerlet_text
 from mosaic.alignment.images import ImageSources
@@ -86,25 +90,31 @@ def update_headers(
     images: Sequence[ImageSources],
     solutions: Sequence[Solution],
     settings: AlignSettings,
+    *,
+    cores: int,
 ) -> HeaderUpdate:
     """Write the solutions into the inputs; each file is written anew, verified and then replaced.
 
     A file that cannot be written stays as it was, and the others are updated all the same: each lies in the
-    reference frame by itself.
+    reference frame by itself. While one is copied the headers of another are made.
     """
-    written: list[Path] = []
-    after: list[Solution] = []
-    for image, solution in zip(images, solutions, strict=True):
-        if solution.is_good:
-            try:
-                _update_header(frame, image, solution, settings)
-            except (MosaicError, OSError) as error:
-                reason = f"the header could not be updated, the file is as it was: {error}"
-                after.append(replace(solution, status="not_written", reason=" ".join(reason.split())))
-                continue
-            written.append(Path(image.path))
-        after.append(solution)
-    return HeaderUpdate(tuple(written), tuple(after))
+
+    def update(image: ImageSources, solution: Solution) -> Solution:
+        if not solution.is_good:
+            return solution
+        try:
+            _update_header(frame, image, solution, settings)
+        except (MosaicError, OSError) as error:
+            reason = f"the header could not be updated, the file is as it was: {error}"
+            return replace(solution, status="not_written", reason=" ".join(reason.split()))
+        return solution
+
+    # Filters of warnings are one list for all threads: they are put back when all are done.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max(1, cores)) as pool:
+        warnings.simplefilter("ignore", VerifyWarning)
+        after = tuple(pool.map(update, images, solutions))
+    written = (Path(image.path) for image, solution in zip(images, after, strict=True) if solution.is_good)
+    return HeaderUpdate(tuple(written), after)
 
 
 def _update_header(
