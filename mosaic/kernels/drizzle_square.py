@@ -57,9 +57,11 @@ from mosaic.kernels.stretches import (
     Given,
     count_positive,
     deposit_stretch,
-    extremes,
     give,
     give_variance,
+    highest,
+    judge_stretch,
+    lowest,
     make_given,
     row_shares,
     whole_stretches,
@@ -205,15 +207,11 @@ def _scatter_pixels(
 @inlined
 def _share_stretch(target: Target, k0: int, given: Given, work: DoubleArray, table: DoubleArray) -> int:
     """Share out a stretch of a block from k0; return how many pixels hit the tile, -1 if it is none."""
-    left, _ = extremes((work, k0 + OFFSET))
-    _, right = extremes((work, k0 + OFFSET_END))
-    bottom, _ = extremes((work, k0 + ROW))
-    _, top = extremes((work, k0 + ROW_END))
-    if not (right - left <= MAX_CELLS and top - bottom <= MAX_CELLS):
-        return -1
-    column = left + k0
-    if column >= target.x1 or right + k0 + LENGTH <= target.x0 or bottom >= target.y1 or top <= target.y0:
-        return 0
+    left, right = lowest((work, k0 + OFFSET)), highest((work, k0 + OFFSET_END))
+    bottom, top = lowest((work, k0 + ROW)), highest((work, k0 + ROW_END))
+    judged = judge_stretch(target, k0, left, right, bottom, top)
+    if judged < 1:
+        return judged
     n_rows, n_columns = int(top - bottom), int(right - left)
     for r in range(n_rows):
         first = r * MAX_CELLS * PLANE + PAD
@@ -221,7 +219,7 @@ def _share_stretch(target: Target, k0: int, given: Given, work: DoubleArray, tab
             row_shares((work, k0 + lane, lane, bottom + r, left, n_columns, table, first + lane))
     n_present = count_positive((work, k0 + INVERSE))
     return deposit_stretch(
-        target, bottom, column, n_rows, n_columns, table, given, PAD + k0, n_present, False
+        target, bottom, left + k0, n_rows, n_columns, table, given, PAD + k0, n_present, False
     )
 
 

@@ -28,16 +28,17 @@ from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
 from mosaic.kernels.stretches import (
     ALONG,
     LENGTH,
-    MAX_CELLS,
     PAD,
     TABLE,
     WIDTH,
     Given,
     count_positive,
     deposit_stretch,
-    extremes,
     give,
     give_variance,
+    highest,
+    judge_stretch,
+    lowest,
     make_given,
     overlaps,
     whole_stretches,
@@ -152,21 +153,19 @@ def _drop_stretch(
     table: DoubleArray,
 ) -> int:
     """Share out a stretch of a row from k0; return how many boxes hit the tile, -1 if it is none."""
-    left, _ = extremes((box[0], k0))
-    bottom, _ = extremes((box[1], k0))
-    _, right = extremes((box[2], k0))
-    _, top = extremes((box[3], k0))
-    if not (right - left <= MAX_CELLS and top - bottom <= MAX_CELLS):
-        return -1
-    column = left + k0
-    if column >= target.x1 or right + k0 + LENGTH <= target.x0 or bottom >= target.y1 or top <= target.y0:
-        return 0
+    left, right = lowest((box[0], k0)), highest((box[2], k0))
+    bottom, top = lowest((box[1], k0)), highest((box[3], k0))
+    judged = judge_stretch(target, k0, left, right, bottom, top)
+    if judged < 1:
+        return judged
     n_rows, n_columns = int(top - bottom), int(right - left)
     for lane in range(0, WIDTH, N_LANES):
-        overlaps((xs, box[4], k0 + lane, lane, half, column, 1.0, n_columns, table, PAD + lane))
+        overlaps((xs, box[4], k0 + lane, lane, half, left + k0, 1.0, n_columns, table, PAD + lane))
         overlaps((ys, box[4], k0 + lane, lane, half, bottom, 0.0, n_rows, table, ALONG + PAD + lane))
     n_present = count_positive((box[4], k0))
-    return deposit_stretch(target, bottom, column, n_rows, n_columns, table, given, PAD + k0, n_present, True)
+    return deposit_stretch(
+        target, bottom, left + k0, n_rows, n_columns, table, given, PAD + k0, n_present, True
+    )
 
 
 @part

@@ -55,21 +55,25 @@ Given: TypeAlias = tuple[DoubleArray, DoubleArray, DoubleArray]
 """Weights, values and variances of pixels of a row, the first one at `PAD`."""
 
 
-def _generate_extremes(code: Code) -> Any:  # noqa: ANN401
-    """Smallest and largest of `LENGTH` numbers of an array from an index."""
+def _generate_extreme(code: Code, *, name: str) -> Any:  # noqa: ANN401
+    """Smallest or largest of `LENGTH` numbers of an array from an index."""
     array, index = code.arguments
     first, last = code.read(array, index), code.read(array, index, LENGTH - N_LANES)
-    results = []
-    for name, both in (("fmin", first.least(last)), ("fmax", first.most(last))):
-        kind = ir.FunctionType(DOUBLE, [VECTOR])
-        reduce = cgutils.get_or_insert_function(
-            code.builder.module, kind, f"llvm.vector.reduce.{name}.v{N_LANES}f64"
-        )
-        results.append(code.builder.call(reduce, [both.value]))
-    return cgutils.pack_array(code.builder, results)
+    both = first.least(last) if name == "fmin" else first.most(last)
+    kind = ir.FunctionType(DOUBLE, [VECTOR])
+    reduce = cgutils.get_or_insert_function(
+        code.builder.module, kind, f"llvm.vector.reduce.{name}.v{N_LANES}f64"
+    )
+    return code.builder.call(reduce, [both.value])
 
 
-extremes = intrinsic_of(types.UniTuple(types.float64, 2), _generate_extremes)
+lowest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmin"))
+highest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmax"))
+
+
+def _is_within(code: Code, lane: Any) -> Vector:  # noqa: ANN401
+    """Which places of a vector belong to the stretch: it may end within it."""
+    return code.constant(float(LENGTH)) > code.places(lane)
 
 
 def _generate_count(code: Code) -> Any:  # noqa: ANN401
@@ -110,9 +114,8 @@ def _generate_shares(code: Code) -> None:
         xa, xb = x0 + (ya - y0) * slope, x0 + (yb - y0) * slope
         edges.append((xb.least(xa), xa.most(xb), given(HALF_RATES + e), (yb - ya) * 0.5))
     sign = given(SIGN)
-    is_within = Vector(code.builder, ir.Constant(VECTOR, [float(LENGTH)] * N_LANES)) > code.places(lane)
-    inverse = is_within.choose(given(INVERSE), 0.0)
-    before = code.variable(Vector(code.builder, ir.Constant(VECTOR, [0.0] * N_LANES)))
+    inverse = _is_within(code, lane).choose(given(INVERSE), 0.0)
+    before = code.variable(code.constant(0.0))
     boundary = code.variable(code.spread(column) - given(OFFSET))
     with cgutils.for_range(code.builder, n_columns) as loop:
         here = boundary.get() + 1.0
@@ -143,7 +146,7 @@ def _generate_deposit(code: Code, *, is_separable: bool) -> None:
     at, n_columns, table, share_at, along_at, given_w, given_d, given_e, first = others
     build = code.builder
     total, before = code.variable(code.read(sums, at)), code.variable(code.read(weights, at))
-    spread = code.variable(Vector(build, ir.Constant(VECTOR, [0.0] * N_LANES)))
+    spread = code.variable(code.constant(0.0))
     with build.if_then(has_variance):
         spread.set(code.read(variances, at))
     met = code.variable(Vector(build, ir.Constant(ir.VectorType(ir.IntType(1), N_LANES), [0] * N_LANES)))
@@ -188,12 +191,10 @@ def _generate_overlaps(code: Code) -> None:
     table and the place of the first box in the plane of the first cell.
     """
     middles, present, k, lane, half, cell, step, n_cells, table, out = code.arguments
-    middle, reach, place = code.read(middles, k), code.spread(half), code.places(lane)
+    middle, reach = code.read(middles, k), code.spread(half)
     low, high = middle - reach, middle + reach
-    # The stretch may end within the vector.
-    is_within = Vector(code.builder, ir.Constant(VECTOR, [float(LENGTH)] * N_LANES)) > place
-    is_given = is_within.choose(code.read(present, k), 0.0) > 0.0
-    below = code.variable(code.spread(cell) + place * code.spread(step) - 0.5)
+    is_given = _is_within(code, lane).choose(code.read(present, k), 0.0) > 0.0
+    below = code.variable(code.spread(cell) + code.places(lane) * code.spread(step) - 0.5)
     with cgutils.for_range(code.builder, n_cells) as loop:
         start = below.get()
         end = start + 1.0
@@ -234,6 +235,30 @@ def give_variance(n: int, variances: FloatArray, given: Given) -> None:
     """Bring the variances of `n` pixels to double precision."""
     for k in range(n):
         given[2][PAD + k] = np.float64(variances[k])
+
+
+@inlined
+def judge_stretch(target: Target, k0: int, left: float, right: float, bottom: float, top: float) -> int:
+    """Tell whether pixels are a stretch (else -1) whose box may touch the tile (1, else 0).
+
+    Parameters
+    ----------
+    target : Target
+        The tile.
+    k0 : int
+        Place of the first pixel.
+    left, right : float
+        First column, and one past the last, of their drops, each less the place of its pixel.
+    bottom, top : float
+        First row and one past the last.
+    """
+    # Written so that positions that are not finite make no stretch.
+    if not (right - left <= MAX_CELLS and top - bottom <= MAX_CELLS):
+        return -1
+    is_near = (
+        left + k0 < target.x1 and right + k0 + LENGTH > target.x0 and bottom < target.y1 and top > target.y0
+    )
+    return 1 if is_near else 0
 
 
 @inlined

@@ -111,6 +111,10 @@ class Code:
         """Write a vector to where `read` would read it."""
         self.builder.store(vector.value, self.place(array, self.at(*terms)), align=8)
 
+    def constant(self, number: float) -> Vector:
+        """A vector of one number that is known beforehand."""
+        return Vector(self.builder, ir.Constant(VECTOR, [number] * N_LANES))
+
     def variable(self, vector: Vector) -> Variable:
         """A vector that loops may change."""
         return Variable(self.builder, cgutils.alloca_once_value(self.builder, vector.value))
