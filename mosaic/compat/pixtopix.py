@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mosaic.compat.positions import Numbers, coordinate_pairs, file_and_numbers, report
-from mosaic.compat.tasks import task_values
+from mosaic.compat.positions import Numbers, conversion_values, coordinate_pairs, report
 from mosaic.tools.positions import Direction, pixel_to_pixel
 
 __all__ = ["run", "tran"]
@@ -69,6 +68,4 @@ def run(configObj: Any) -> tuple[Any, Any]:  # noqa: ANN401  (DrizzlePac's name)
     ParameterError
         For unknown names and impossible values.
     """
-    values = task_values(__taskname__, configObj, _DEFAULTS)
-    coords = values.pop("coords")
-    return tran(**values | file_and_numbers(__taskname__, values, coords))
+    return tran(**conversion_values(__taskname__, configObj, _DEFAULTS))

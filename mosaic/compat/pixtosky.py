@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mosaic.compat.positions import Numbers, coordinate_pairs, file_and_numbers, report
-from mosaic.compat.tasks import task_values
+from mosaic.compat.positions import Numbers, conversion_values, coordinate_pairs, report
 from mosaic.tools.extensions import read_wcs
 from mosaic.tools.positions import pixel_to_sky
 from mosaic.tools.sexagesimal import format_dec, format_ra
@@ -81,6 +80,4 @@ def run(configObj: Any) -> tuple[Any, Any]:  # noqa: ANN401  (DrizzlePac's name)
     ParameterError
         For unknown names and impossible values.
     """
-    values = task_values(__taskname__, configObj, _DEFAULTS)
-    coords = values.pop("coords")
-    return xy2rd(**values | file_and_numbers(__taskname__, values, coords))
+    return xy2rd(**conversion_values(__taskname__, configObj, _DEFAULTS))

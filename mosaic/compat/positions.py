@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mosaic.compat.tasks import number_or_none
+from mosaic.compat.tasks import number_or_none, task_values
 from mosaic.errors import ParameterError
 from mosaic.tools.coordinates import listing, read_columns, to_numbers, write_columns
 from mosaic.types import DoubleArray
@@ -40,11 +40,19 @@ def coordinate_pairs(
     return xs.tolist(), ys.tolist(), np.ndim(x) == 0
 
 
-def file_and_numbers(task: str, values: Mapping[str, Any], coords: str | None) -> dict[str, Any]:
-    """What `run` of a coordinate task makes of its parameters: `coords` is an older name of the file."""
+def conversion_values(task: str, given: object, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a conversion of pixels, of what its `run` is given; `coords` is an older name of the file.
+
+    Raises
+    ------
+    ParameterError
+        As `mosaic.compat.tasks.task_values`.
+    """
+    values = task_values(task, given, defaults)
+    coords = values.pop("coords")
     numbers = {name: number_or_none(task, name, values[name]) for name in ("x", "y")}
     is_shown = values["verbose"] or values["output"] is None
-    return numbers | {"coordfile": values["coordfile"] or coords, "verbose": is_shown}
+    return values | numbers | {"coordfile": values["coordfile"] or coords, "verbose": is_shown}
 
 
 def zero_based(colnames: str | Sequence[Any] | None) -> list[Any] | None:
