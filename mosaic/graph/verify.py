@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
-
-import zarr
 
 from mosaic.errors import StoreError
 from mosaic.graph.job import Job, tile_of
 from mosaic.graph.plan import Layer
 from mosaic.graph.progress import TaskRecord
-from mosaic.graph.store import MASK_BAND_ROWS, open_array, read_verified
+from mosaic.graph.store import MASK_BAND_ROWS, StoredArray, open_array, read_verified
 from mosaic.places import Place, RemotePlace, list_names, list_sizes, size_of
 from mosaic.types import Window
 
@@ -39,7 +36,7 @@ def _layer(job: Job, record: TaskRecord) -> Layer:
     return job.plan.separate if record.phase in {"single", "median"} else job.plan.final
 
 
-def locate_chunk(job: Job, record: TaskRecord, name: str) -> tuple[zarr.Array, tuple[Any, ...]]:
+def locate_chunk(job: Job, record: TaskRecord, name: str) -> tuple[StoredArray, tuple[slice, ...]]:
     """Array and index of a chunk that a record names."""
     kind, _, rest = name.partition("/")
     array = open_array(job.store, _array_name(record, name))

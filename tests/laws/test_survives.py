@@ -18,7 +18,7 @@ import zarr
 
 from mosaic import pipeline
 from mosaic.errors import OutputError, PlanMismatchError, StoreError
-from mosaic.graph import store
+from mosaic.graph import chunks
 from mosaic.graph.driver import PHASES
 from mosaic.graph.job import Job
 from mosaic.graph.lock import lock_folder
@@ -26,6 +26,7 @@ from mosaic.graph.plan import Plan
 from mosaic.graph.progress import PhaseTotal, SilentObserver, TaskRecord
 from mosaic.options import RunOptions
 from mosaic.pipeline import Result
+from mosaic.places import put
 from mosaic.products.planes import TiledPlane
 from tests.laws.conftest import assert_same_bits
 
@@ -100,8 +101,8 @@ def test_finished_tasks_are_not_done_again(run: Run, exposures: list[str], tmp_p
 def test_a_lost_chunk_is_made_again(run: Run, tmp_path: Path) -> None:
     expected = run()
     damaged = run(folder=tmp_path)
-    chunks = sorted((damaged.job_folder / "mosaic.zarr" / "sci" / "c").rglob("*"))
-    chunk = next(path for path in chunks if path.is_file())
+    files = sorted((damaged.job_folder / "mosaic.zarr" / "sci" / "c").rglob("*"))
+    chunk = next(path for path in files if path.is_file())
     chunk.unlink()
     assert_same_bits(expected, run(folder=tmp_path))
 
@@ -109,7 +110,7 @@ def test_a_lost_chunk_is_made_again(run: Run, tmp_path: Path) -> None:
 def test_export_refuses_a_damaged_chunk(run: Run, tmp_path: Path) -> None:
     folder = run(folder=tmp_path).job_folder
     job = Job(folder, Plan.read(folder))
-    store.open_array(str(folder), "mosaic.zarr/sci")[3, 3] = np.float32(1.5)
+    zarr.open_array(str(folder / "mosaic.zarr" / "sci"), mode="r+")[3, 3] = np.float32(1.5)
     plane = TiledPlane(job, "final", "mosaic.zarr/sci", "sci")
     with pytest.raises(StoreError, match="missing or damaged"):
         plane.rows(0, 0, 10)
@@ -132,13 +133,12 @@ def test_a_job_of_other_parameters_is_not_continued(run: Run, tmp_path: Path) ->
 
 def test_a_write_that_is_lost_is_noticed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run()
-    original = store.checksum
     calls = iter(range(10_000))
 
-    def flaky(values: np.ndarray) -> str:
-        return "00000000" if next(calls) == 31 else original(values)
+    def flaky(place: Path, data: bytes) -> None:
+        put(place, data[:-1] if next(calls) == 21 else data)
 
-    monkeypatch.setattr(store, "checksum", flaky)
+    monkeypatch.setattr(chunks, "put", flaky)
     with pytest.raises(StoreError, match="read back differs"):
         run(folder=tmp_path)
     monkeypatch.undo()
@@ -148,15 +148,14 @@ def test_a_write_that_is_lost_is_noticed(run: Run, tmp_path: Path, monkeypatch: 
 def test_a_full_disk_is_named_and_the_run_continues_later(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = zarr.Array.__setitem__
     calls = iter(range(10_000))
 
-    def full(self: zarr.Array, index: object, values: object) -> None:
+    def full(place: Path, data: bytes) -> None:
         if next(calls) > 20:
             raise OSError(28, os.strerror(28))
-        original(self, index, values)
+        put(place, data)
 
-    monkeypatch.setattr(zarr.Array, "__setitem__", full)
+    monkeypatch.setattr(chunks, "put", full)
     with pytest.raises(OutputError, match="disk full"):
         run(folder=tmp_path)
     monkeypatch.undo()
