@@ -35,7 +35,10 @@ class Result:
     job_folder: Place
     """Stores, ledger and plan."""
     timings: tuple[tuple[str, float, str], ...]
-    """Step, seconds of work of its tasks (wall time for Initialization, Export, Report and Total), note."""
+    """Step, seconds of work of its tasks (wall time for Initialization, Export, Report and Total), note.
+
+    The report is made while products are written: its time is what it takes beyond that.
+    """
     peak_memory_bytes: int
     """Largest memory of all processes of the run together, as seen by sampling."""
     budget: Budget

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -294,15 +295,13 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
             with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
                 driver = Driver(job, backend, budget.limits, clock, run.cancel)
                 driver.run(tasks, done)
-            finishing = time.perf_counter()
             forget_job_state()
-            products = _export(job, names, budget, run.cancel)
+            products, reported = _export(job, names, run, budget, clock)
         finally:
             release(job.store)
-        clock.add("Export", time.perf_counter() - finishing)
-        reporting = time.perf_counter()
-        remarks = _report(job, names, options, observer)
-        clock.add("Report", time.perf_counter() - reporting)
+        forget_job_state()
+        for level, line in reported.messages:
+            observer.message(level, line)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
@@ -314,28 +313,35 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings, *remarks),
+        (*catalogue.notes, *notes, *driver.warnings, *reported.problems),
     )
 
 
-def _report(job: Job, names: ProductNames, options: RunOptions, observer: Observer) -> list[str]:
-    """Write the quality report into the job folder, tell what is bad, and return why there is none."""
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """What became of the quality report."""
+
+    messages: tuple[tuple[str, str], ...] = ()
+    """Level and line, to be told."""
+    problems: tuple[str, ...] = ()
+    """Why there is none."""
+
+
+def _report(job: Job, names: ProductNames, options: RunOptions) -> _Reported:
+    """Write the quality report into the job folder."""
     if not job.plan.settings.report or not options.keep_job:
-        return []
+        return _Reported()
     # Imported when used: pictures take their time to load.
     from mosaic.quality.report import report_job  # noqa: PLC0415
 
     report, problem = report_job(job, names.rootname)
-    forget_job_state()
     if report is None:
-        observer.message("WARNING", problem)
-        return [problem]
-    for check in report.with_verdict("bad"):
-        observer.message("WARNING", f"{check.title}: {check.shown}; {check.advice}")
-    n_bad, n_look = len(report.with_verdict("bad")), len(report.with_verdict("look"))
+        return _Reported((("WARNING", problem),), (problem,))
+    bad = report.with_verdict("bad")
+    told = [("WARNING", f"{check.title}: {check.shown}; {check.advice}") for check in bad]
     page = job.folder / "report" / "report.html"
-    observer.message("INFO", f"quality report {page}: {n_bad} bad, {n_look} worth a look")
-    return []
+    counts = f"{len(bad)} bad, {len(report.with_verdict('look'))} worth a look"
+    return _Reported((*told, ("INFO", f"quality report {page}: {counts}")))
 
 
 def make_plan(
@@ -389,18 +395,36 @@ def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[E
     return tuple(masked), notes
 
 
-def _export(job: Job, names: ProductNames, budget: Budget, cancel: CancelToken) -> list[Place]:
-    """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles."""
+def _export(
+    job: Job, names: ProductNames, run: _Run, budget: Budget, clock: StepClock
+) -> tuple[list[Place], _Reported]:
+    """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles.
+
+    The quality report is made meanwhile, where memory allows it, and before inputs are changed: it looks at
+    them.
+    """
     settings = job.plan.settings
-    with folder_on_disk(names.folder) as folder:
+    start = time.perf_counter()
+    with ExitStack() as held:
+        folder = held.enter_context(folder_on_disk(names.folder))
+        make_report: Callable[[], _Reported] = partial(_report, job, names, run.options)
+        if budget.reports_beside_export:
+            pool = held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="report"))
+            make_report = pool.submit(make_report).result
         local = replace(names, folder=folder)
         written = export_products(job, local, budget.n_exports) if settings.driz_combine else []
         if not settings.clean:
             written += export_intermediates(job, local)
         written += write_cleaned(job, local)
-        cancel.raise_if_cancelled()
+        waiting = time.perf_counter()
+        reported = make_report()
+        waited = time.perf_counter() - waiting
+        run.cancel.raise_if_cancelled()
         written += update_inputs(job, local)
-        return deliver(written, folder, names.folder)
+        products = deliver(written, folder, names.folder)
+    clock.add("Export", time.perf_counter() - start - waited)
+    clock.add("Report", waited)
+    return products, reported
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:

@@ -25,6 +25,7 @@ from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
 from mosaic.kernels.pixmap import MapModel
 from mosaic.kernels.prepare import count_usable, finish_sums, prepare_drops
+from mosaic.kernels.rows import read_window
 from mosaic.kernels.sky_pixels import blank_masked, collect_finite
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
@@ -189,10 +190,12 @@ def _warm_blot(name: str) -> None:
 
 
 def _warm_prepare() -> None:
-    """Values and weights, and what becomes of their sums."""
+    """Pixels from files, values and weights, and what becomes of their sums."""
     value, weight = _plane(), _plane()
     one, none = np.float32(1.0), np.zeros((0, 0), dtype=np.uint8)
     flags = np.zeros((_NY, _NX), dtype=np.uint16)
+    for word in (np.uint16, np.uint32):
+        read_window(np.int32(-1), 0, 0, True, np.empty((_NY, _NX), dtype=word))
     count_usable(_plane(), flags, np.uint16(1))
     finish_sums(np.ones((_NY, _NX)), np.ones((_NY, _NX)), value, weight)
     prepare_drops(_plane(), flags, np.uint16(1), none, none, 0, one, one, one, one, one, value, weight)

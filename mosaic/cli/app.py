@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -93,5 +94,7 @@ def root(
 
 def main() -> None:
     """Run the program: exit 0 when done, 1 when failed, 2 on bad usage."""
+    # The threads of a linear algebra library that is given tiny matrices only wait, at full speed.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     install_excepthook()
     app()

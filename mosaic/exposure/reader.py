@@ -1,4 +1,4 @@
-"""Windowed reads of pixels: one open and one positioned read per call, no header parsing.
+"""Windowed reads of pixels: one open and positioned reads, no header parsing.
 
 Covers plain FITS images, local or behind a URL, whose place the catalogue recorded in a
 `DataBlock`; compressed inputs were staged before. Safe to call from several threads.
@@ -6,6 +6,8 @@ Covers plain FITS images, local or behind a URL, whose place the catalogue recor
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from typing import Any, Final
 
@@ -16,10 +18,12 @@ from mosaic.errors import MissingFileError, StructureError, TruncatedFileError
 from mosaic.exposure.cache import BAND_ROWS, ROW_CACHE
 from mosaic.exposure.model import Chip, DataBlock
 from mosaic.exposure.storage import read_bytes
+from mosaic.kernels.rows import read_window
 from mosaic.places import is_remote
 from mosaic.types import BoolArray, FloatArray, Window
 
 _STORED: Final = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_WORDS: Final = {16: np.uint16, 32: np.uint32, -32: np.uint32}
 _UNSIGNED: Final = {16: (np.uint16, 15), 32: (np.uint32, 31)}
 
 
@@ -44,10 +48,8 @@ def read_rows(block: DataBlock, window: Window) -> NDArray[Any]:
     if block.offset < 0 or window.is_empty:
         shape = (max(0, window.y1 - window.y0), max(0, window.x1 - window.x0))
         return np.full(shape, block.constant, dtype=np.float32)
-    if ROW_CACHE.max_bytes == 0 and not is_remote(block.path):
-        return _scaled(
-            np.ascontiguousarray(_read_band(block, window.y0, window.y1)[:, window.x0 : window.x1]), block
-        )
+    if not is_remote(block.path):
+        return _scaled(_read_local(block, window), block)
     out = np.empty(window.shape_yx, dtype=np.dtype(_STORED[block.bitpix]).newbyteorder("="))
     for y0 in range(window.y0 // BAND_ROWS * BAND_ROWS, window.y1, BAND_ROWS):
         band = ROW_CACHE.get(
@@ -56,6 +58,30 @@ def read_rows(block: DataBlock, window: Window) -> NDArray[Any]:
         first, last = max(y0, window.y0), min(y0 + BAND_ROWS, window.y1)
         out[first - window.y0 : last - window.y0] = band[first - y0 : last - y0, window.x0 : window.x1]
     return _scaled(out, block)
+
+
+def _read_local(block: DataBlock, window: Window) -> NDArray[Any]:
+    """A window as stored, in native byte order, of a file of this machine; the system keeps what was read."""
+    if block.bitpix in _WORDS:
+        out = np.empty(window.shape_yx, dtype=_WORDS[block.bitpix])
+        if _fill(block, window, out):
+            return out.view(np.dtype(_STORED[block.bitpix]).newbyteorder("="))
+    return np.ascontiguousarray(_read_band(block, window.y0, window.y1)[:, window.x0 : window.x1])
+
+
+def _fill(block: DataBlock, window: Window, out: NDArray[Any]) -> bool:
+    """Read a window without what lies beside it; False when that fails, for whatever reason."""
+    try:
+        descriptor = os.open(block.path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        row_bytes = block.shape_yx.nx * out.itemsize
+        first = block.offset + window.y0 * row_bytes + window.x0 * out.itemsize
+        n_rows = read_window(np.int32(descriptor), first, row_bytes, sys.byteorder == "little", out)
+        return bool(n_rows == len(out))
+    finally:
+        os.close(descriptor)
 
 
 def _read_band(block: DataBlock, y0: int, y1: int) -> NDArray[Any]:

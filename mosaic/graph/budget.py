@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mosaic.errors import BudgetError
 from mosaic.exposure.model import Exposure
 from mosaic.graph.job import CELLS_BYTES, TaskLimits
 from mosaic.graph.plan import Layer, Plan
+from mosaic.places import is_remote
 
 MIB = 1 << 20
 
@@ -49,6 +51,9 @@ CLEANED_BYTES_PER_PIXEL = 24
 
 EXPORT_BAND_BYTES = 3 * 64 * MIB
 """Bands on their way to a file, besides the row of tiles they are cut from."""
+
+REPORT_BYTES = 256 * MIB
+"""The quality report: tiles it looks at, libraries, pictures (measured: 190 MiB)."""
 
 MOST_EXPORTS = 4
 """Products written at a time."""
@@ -88,9 +93,11 @@ class Budget:
     """Products written at a time."""
 
     cache_bytes: int
-    """Memory for input rows and separate drizzles that are kept for later use."""
+    """Memory for rows and separate drizzles that are kept for later use."""
     export_bytes: int
     """Memory while products are written, by the driver alone."""
+    reports_beside_export: bool
+    """Whether the quality report may be made while products are written; its memory is counted then."""
 
     @property
     def peak_bytes(self) -> int:
@@ -159,15 +166,16 @@ def plan_cluster_budget(plan: Plan, *, driver_bytes: int, worker_bytes: int, thr
             f"the memory granted, {driver_bytes / MIB:.0f} MiB, is too small: writing the products takes "
             f"{(driver + export_bytes) / MIB:.0f} MiB in this process; raise --memory"
         )
-    n_exports = int(max(1, min(MOST_EXPORTS, (driver_bytes - driver) // export_bytes)))
+    writing = _plan_writing(driver_bytes - driver, export_bytes)
     return replace(
         worker,
         granted_bytes=worker_bytes + driver_bytes,
         # The tasks of a tile may go to different workers: separate drizzles kept in one help nobody.
         limits=replace(worker.limits, stack_cache_bytes=0, n_at_a_time=worker.n_parallel),
         base_bytes=worker.base_bytes + driver,
-        n_exports=n_exports,
-        export_bytes=driver + n_exports * export_bytes,
+        n_exports=writing.n_exports,
+        export_bytes=driver + writing.n_bytes,
+        reports_beside_export=writing.reports_beside,
     )
 
 
@@ -223,7 +231,7 @@ def plan_budget(
     task_bytes = max(floor, _final_bytes(plan.final.tile, limits.band_pixels), _median_bytes(plan, limits))
     base += int(n_parallel) * per_worker
     spare = granted_bytes - base - int(n_parallel) * task_bytes
-    n_exports = int(max(1, min(MOST_EXPORTS, (granted_bytes - driver) // export_bytes)))
+    writing = _plan_writing(granted_bytes - driver, export_bytes)
     n_caches = int(n_parallel) if separate_processes else 1
     limits = _with_caches(plan, limits, max(0, spare // n_caches), keep_stacks=not separate_processes)
     return Budget(
@@ -234,17 +242,36 @@ def plan_budget(
         task_bytes,
         _scratch_bytes(plan),
         _product_bytes(plan),
-        n_exports,
+        writing.n_exports,
         n_caches * (limits.row_cache_bytes + limits.stack_cache_bytes),
-        driver + n_exports * export_bytes,
+        driver + writing.n_bytes,
+        writing.reports_beside,
     )
+
+
+class _Writing(NamedTuple):
+    """How products are written, and the memory it takes besides that of the process."""
+
+    n_exports: int
+    reports_beside: bool
+    n_bytes: int
+
+
+def _plan_writing(room: int, export_bytes: int) -> _Writing:
+    """Let the report be made beside the export where that fits, and write as many products as fit then."""
+    report_bytes = REPORT_BYTES if room >= export_bytes + REPORT_BYTES else 0
+    n_exports = int(max(1, min(MOST_EXPORTS, (room - report_bytes) // export_bytes)))
+    return _Writing(n_exports, report_bytes > 0, n_exports * export_bytes + report_bytes)
 
 
 def _with_caches(plan: Plan, limits: TaskLimits, spare: int, *, keep_stacks: bool) -> TaskLimits:
     """Share what memory is left between the caches of a process, each up to what it can use."""
     frame = plan.separate.grid.shape_yx
     stacks = 10 * frame.ny * frame.nx * len(plan.exposures) if keep_stacks and plan.settings.median else 0
-    inputs = 6 * sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
+    # Of files on this machine the system keeps what was read; masks and the median are kept all the same.
+    inputs = 4 * _covered_pixels(plan.separate) + sum(
+        chip.shape_yx.ny * chip.shape_yx.nx * (6 if is_remote(chip.sci.path) else 1) for chip in plan.chips
+    )
     stack_bytes = min(STACK_CACHE_BYTES, stacks, spare // 2)
     return replace(
         limits,
