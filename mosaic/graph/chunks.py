@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,50 @@ LEVEL: Final = 5
 """Compression of all arrays of a job, bits shuffled."""
 
 Index = tuple[slice, ...]
+
+
+def format_metadata(
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fill_value: float,
+    dimensions: tuple[str, ...],
+    attributes: Mapping[str, Any],
+) -> bytes:
+    """Metadata of an array of a job (zarr format 3)."""
+    codec = {
+        "typesize": dtype.itemsize,
+        "cname": COMPRESSOR,
+        "clevel": LEVEL,
+        "shuffle": "bitshuffle",
+        "blocksize": 0,
+    }
+    document = {
+        "shape": shape,
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": _json_number(dtype.type(fill_value).item()),
+        "codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}}
+            if dtype.itemsize > 1
+            else {"name": "bytes"},
+            {"name": "blosc", "configuration": codec},
+        ],
+        "attributes": dict(attributes),
+        "dimension_names": dimensions,
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+    return json.dumps(document).encode()
+
+
+def _json_number(value: float) -> float | str:
+    """A number as zarr has it in JSON, which lacks those that are not finite."""
+    if np.isfinite(value):
+        return value
+    return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 class _Overlap(NamedTuple):

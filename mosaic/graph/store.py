@@ -15,27 +15,25 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
-from zarr.storage import MemoryStore
 
 from mosaic.errors import OutputError, StoreError
 from mosaic.exposure.cache import ROW_CACHE
-from mosaic.graph.chunks import COMPRESSOR, LEVEL, METADATA, LocalArray
-from mosaic.graph.objects import open_object_store
+from mosaic.graph.chunks import METADATA, LocalArray, format_metadata
 from mosaic.places import Place, list_sizes, place_of, put, size_of
 from mosaic.types import BoolArray, ShapeYX, Window
+
+if TYPE_CHECKING:
+    import zarr
 
 MASK_BAND_ROWS = 256
 """Rows of a chip in one stored mask chunk."""
 _WRITES_AT_A_TIME = 16
 
-StoredArray: TypeAlias = LocalArray | zarr.Array
+StoredArray: TypeAlias = "LocalArray | zarr.Array"
 """An array of a job: on a disk, or in an object store."""
 
 
@@ -48,16 +46,10 @@ class ArrayDocument(NamedTuple):
     """Its metadata."""
 
 
-def _zarr_store(place: Place) -> str | Store:
-    """Where zarr finds what lies at a place."""
-    return str(place) if isinstance(place, Path) else open_object_store(place)
-
-
-def create_group(folder: Place, name: str, attributes: Mapping[str, Any] | None = None) -> None:
-    """Create (or keep) the zarr group `name` in the job folder."""
-    group = zarr.open_group(_zarr_store(folder / name), mode="a", zarr_format=3)
-    if attributes:
-        group.attrs.update(dict(attributes))
+def create_group(folder: Place, name: str, attributes: Mapping[str, Any]) -> None:
+    """Create the zarr group `name` in the job folder."""
+    document = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
+    put(folder / name / METADATA, json.dumps(document).encode())
 
 
 def describe_array(
@@ -72,7 +64,7 @@ def describe_array(
 ) -> ArrayDocument:
     """Describe one array ``<group>.zarr/<array>`` of a job folder."""
     cut = tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True))
-    text = _array_metadata(shape, cut, dtype, fill_value, dimensions, json.dumps(dict(attributes or {})))
+    text = format_metadata(shape, cut, np.dtype(dtype), fill_value, dimensions, attributes or {})
     return ArrayDocument(name, text)
 
 
@@ -90,39 +82,17 @@ def create_arrays(folder: Place, documents: Iterable[ArrayDocument]) -> None:
         list(pool.map(lambda item: put(*item), missing))
 
 
-@lru_cache(maxsize=64)
-def _array_metadata(
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: str,
-    fill_value: float,
-    dimensions: tuple[str, ...],
-    attributes: str,
-) -> bytes:
-    """Metadata of an array as zarr writes them: jobs have thousands of arrays that differ in name only."""
-    held: dict[str, Any] = {}
-    zarr.create_array(
-        MemoryStore(held),
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        fill_value=fill_value,
-        compressors=BloscCodec(cname=COMPRESSOR, clevel=LEVEL, shuffle="bitshuffle"),
-        dimension_names=dimensions,
-        attributes=json.loads(attributes),
-        config={"write_empty_chunks": True},
-        zarr_format=3,
-    )
-    document: bytes = held[METADATA].to_bytes()
-    return document
-
-
 @lru_cache(maxsize=256)
 def open_array(folder: str, name: str) -> StoredArray:
     """Open an array of the job, once per process."""
     place = place_of(folder) / name
     if isinstance(place, Path):
         return LocalArray(place)
+    # A job on a disk does without zarr, which takes its time to load.
+    import zarr  # noqa: PLC0415
+
+    from mosaic.graph.objects import open_object_store  # noqa: PLC0415
+
     # open_array() of zarr 3.1 ignores its `config` argument; chunks of fill values must be stored too.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.open_array(open_object_store(place), mode="r+", zarr_format=3)

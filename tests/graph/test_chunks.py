@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.codecs import BloscCodec
 
 from mosaic.errors import StoreError
 from mosaic.graph import chunks, store
@@ -55,6 +57,47 @@ def test_a_chunk_has_the_bytes_that_zarr_gives_it(tmp_path: Path) -> None:
     theirs[8:16, 5:10] = values[8:16, 5:10]
     written = [(tmp_path / name / "a.zarr/x/c/1/1").read_bytes() for name in ("ours", "theirs")]
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("fill_value", [0, 3.25, 0.1, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8", "int64"])
+def test_metadata_are_those_of_zarr(tmp_path: Path, dtype: str, fill_value: float) -> None:
+    if np.dtype(dtype).kind != "f":
+        fill_value = 7
+    attributes = {"units": "electron/s", "numbers": [1, 2.5]}
+    zarr.create_array(
+        str(tmp_path / "theirs"),
+        shape=SHAPE,
+        chunks=CHUNKS,
+        dtype=dtype,
+        fill_value=fill_value,
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+        dimension_names=("y", "x"),
+        attributes=attributes,
+    )
+    document = store.describe_array(
+        "ours",
+        shape=SHAPE,
+        chunks=CHUNKS,
+        dtype=dtype,
+        fill_value=fill_value,
+        dimensions=("y", "x"),
+        attributes=attributes,
+    )
+    store.create_arrays(tmp_path, [document])
+    written = [json.loads((tmp_path / name / "zarr.json").read_bytes()) for name in ("ours", "theirs")]
+    assert written[0] == written[1]
+    np.testing.assert_array_equal(
+        LocalArray(tmp_path / "ours")[:], zarr.open_array(str(tmp_path / "ours"))[:]
+    )
+
+
+def test_a_group_is_one_of_zarr(tmp_path: Path) -> None:
+    store.create_group(tmp_path, "a.zarr", {"plan": "c4"})
+    make(tmp_path)
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
+    assert dict(group.attrs) == {"plan": "c4"}
+    assert list(group.array_keys()) == ["x"]
 
 
 @settings(max_examples=60, deadline=None)
