@@ -127,6 +127,10 @@ class StepClock(SilentObserver):
         self.add(STEP_OF_PHASE[record.phase], record.seconds)
         self._observer.task_done(record)
 
+    def message(self, level: str, text: str) -> None:
+        """Pass on."""
+        self._observer.message(level, text)
+
     def rows(self) -> tuple[tuple[str, float, str], ...]:
         """Step, seconds and note, in the order of the steps."""
         order = ["Initialization", *dict.fromkeys(STEP_OF_PHASE.values()), "Export", "Report", "Total"]

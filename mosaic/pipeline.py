@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mosaic.ahead import Ahead, Early
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
@@ -291,12 +292,19 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - run.start)
+        reports = job.plan.settings.report and options.keep_job
+        n_masks = sum(task.key not in done for task in tasks.get("cosmic_rays", ()))
         try:
-            with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
-                driver = Driver(job, backend, budget.limits, clock, run.cancel)
-                driver.run(tasks, done)
+            with Ahead(
+                clock, job, names, n_masks=n_masks * budget.reports_beside, with_checks=reports
+            ) as ahead:
+                with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
+                    driver = Driver(job, backend, budget.limits, ahead, run.cancel)
+                    driver.run(tasks, done)
+                early = ahead.result()
             forget_job_state()
-            products, reported = _export(job, names, run, budget, clock)
+            report = partial(_report, job, names, early) if reports else _Reported
+            products, reported = _export(job, names, run, budget, clock, early, report)
         finally:
             release(job.store)
         forget_job_state()
@@ -327,14 +335,12 @@ class _Reported:
     """Why there is none."""
 
 
-def _report(job: Job, names: ProductNames, options: RunOptions) -> _Reported:
+def _report(job: Job, names: ProductNames, early: Early) -> _Reported:
     """Write the quality report into the job folder."""
-    if not job.plan.settings.report or not options.keep_job:
-        return _Reported()
     # Imported when used: pictures take their time to load.
     from mosaic.quality.report import report_job  # noqa: PLC0415
 
-    report, problem = report_job(job, names.rootname)
+    report, problem = report_job(job, names.rootname, early.checks)
     if report is None:
         return _Reported((("WARNING", problem),), (problem,))
     bad = report.with_verdict("bad")
@@ -396,7 +402,13 @@ def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[E
 
 
 def _export(
-    job: Job, names: ProductNames, run: _Run, budget: Budget, clock: StepClock
+    job: Job,
+    names: ProductNames,
+    run: _Run,
+    budget: Budget,
+    clock: StepClock,
+    early: Early,
+    report: Callable[[], _Reported],
 ) -> tuple[list[Place], _Reported]:
     """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles.
 
@@ -407,17 +419,18 @@ def _export(
     start = time.perf_counter()
     with ExitStack() as held:
         folder = held.enter_context(folder_on_disk(names.folder))
-        make_report: Callable[[], _Reported] = partial(_report, job, names, run.options)
-        if budget.reports_beside_export:
+        if budget.reports_beside:
             pool = held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="report"))
-            make_report = pool.submit(make_report).result
+            report = pool.submit(report).result
         local = replace(names, folder=folder)
-        written = export_products(job, local, budget.n_exports) if settings.driz_combine else []
+        written: list[Path] = []
+        if settings.driz_combine:
+            written += export_products(job, local, budget.n_exports, early.headers)
         if not settings.clean:
             written += export_intermediates(job, local)
         written += write_cleaned(job, local)
         waiting = time.perf_counter()
-        reported = make_report()
+        reported = report()
         waited = time.perf_counter() - waiting
         run.cancel.raise_if_cancelled()
         written += update_inputs(job, local)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from mosaic.errors import BudgetError
 from mosaic.exposure.model import Exposure
@@ -96,14 +95,15 @@ class Budget:
     """Memory for rows and separate drizzles that are kept for later use."""
     export_bytes: int
     """Memory while products are written, by the driver alone."""
-    reports_beside_export: bool
-    """Whether the quality report may be made while products are written; its memory is counted then."""
+    reports_beside: bool
+    """Whether the quality report may be made beside the final drizzle and the export."""
 
     @property
     def peak_bytes(self) -> int:
         """Stated peak of all processes together, the compiler of a first run included."""
         work = self.base_bytes + self.n_parallel * self.task_bytes + self.cache_bytes
-        return max(work, self.export_bytes, COMPILE_BYTES)
+        report = REPORT_BYTES if self.reports_beside else 0
+        return max(max(work, self.export_bytes) + report, COMPILE_BYTES)
 
 
 def choose_tile(wanted: int, granted_bytes: int) -> int:
@@ -166,16 +166,18 @@ def plan_cluster_budget(plan: Plan, *, driver_bytes: int, worker_bytes: int, thr
             f"the memory granted, {driver_bytes / MIB:.0f} MiB, is too small: writing the products takes "
             f"{(driver + export_bytes) / MIB:.0f} MiB in this process; raise --memory"
         )
-    writing = _plan_writing(driver_bytes - driver, export_bytes)
+    reports_beside = driver_bytes >= driver + export_bytes + REPORT_BYTES
+    room = driver_bytes - driver - (REPORT_BYTES if reports_beside else 0)
+    n_exports = int(max(1, min(MOST_EXPORTS, room // export_bytes)))
     return replace(
         worker,
         granted_bytes=worker_bytes + driver_bytes,
         # The tasks of a tile may go to different workers: separate drizzles kept in one help nobody.
         limits=replace(worker.limits, stack_cache_bytes=0, n_at_a_time=worker.n_parallel),
         base_bytes=worker.base_bytes + driver,
-        n_exports=writing.n_exports,
-        export_bytes=driver + writing.n_bytes,
-        reports_beside_export=writing.reports_beside,
+        n_exports=n_exports,
+        export_bytes=driver + n_exports * export_bytes,
+        reports_beside=reports_beside,
     )
 
 
@@ -231,9 +233,13 @@ def plan_budget(
     task_bytes = max(floor, _final_bytes(plan.final.tile, limits.band_pixels), _median_bytes(plan, limits))
     base += int(n_parallel) * per_worker
     spare = granted_bytes - base - int(n_parallel) * task_bytes
-    writing = _plan_writing(granted_bytes - driver, export_bytes)
     n_caches = int(n_parallel) if separate_processes else 1
     limits = _with_caches(plan, limits, max(0, spare // n_caches), keep_stacks=not separate_processes)
+    cache_bytes = n_caches * (limits.row_cache_bytes + limits.stack_cache_bytes)
+    work = max(base + int(n_parallel) * task_bytes + cache_bytes, driver + export_bytes)
+    reports_beside = granted_bytes >= work + REPORT_BYTES
+    room = granted_bytes - driver - (REPORT_BYTES if reports_beside else 0)
+    n_exports = int(max(1, min(MOST_EXPORTS, room // export_bytes)))
     return Budget(
         granted_bytes,
         int(n_parallel),
@@ -242,26 +248,11 @@ def plan_budget(
         task_bytes,
         _scratch_bytes(plan),
         _product_bytes(plan),
-        writing.n_exports,
-        n_caches * (limits.row_cache_bytes + limits.stack_cache_bytes),
-        driver + writing.n_bytes,
-        writing.reports_beside,
+        n_exports,
+        cache_bytes,
+        driver + n_exports * export_bytes,
+        reports_beside,
     )
-
-
-class _Writing(NamedTuple):
-    """How products are written, and the memory it takes besides that of the process."""
-
-    n_exports: int
-    reports_beside: bool
-    n_bytes: int
-
-
-def _plan_writing(room: int, export_bytes: int) -> _Writing:
-    """Let the report be made beside the export where that fits, and write as many products as fit then."""
-    report_bytes = REPORT_BYTES if room >= export_bytes + REPORT_BYTES else 0
-    n_exports = int(max(1, min(MOST_EXPORTS, (room - report_bytes) // export_bytes)))
-    return _Writing(n_exports, report_bytes > 0, n_exports * export_bytes + report_bytes)
 
 
 def _with_caches(plan: Plan, limits: TaskLimits, spare: int, *, keep_stacks: bool) -> TaskLimits:

@@ -17,6 +17,7 @@ from mosaic.headers.product import (
     BlotFacts,
     ChipFacts,
     ProductFacts,
+    ProductHeaders,
     build_blot_header,
     build_median_header,
     build_product_headers,
@@ -47,8 +48,12 @@ class _ErrorPlane:
         return err
 
 
-def export_products(job: Job, names: ProductNames, n_parallel: int = 1) -> list[Path]:
+def export_products(
+    job: Job, names: ProductNames, n_parallel: int = 1, headers: ProductHeaders | None = None
+) -> list[Path]:
     """Write the final products of a finished job, `n_parallel` files at a time.
+
+    Their headers are made unless they are given.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def export_products(job: Job, names: ProductNames, n_parallel: int = 1) -> list[
         planes["ctx"] = TiledPlane(job, "final", "mosaic.zarr/ctx", "ctx")
     if settings.final_err:
         planes["err"] = _ErrorPlane(TiledPlane(job, "final", "mosaic.zarr/var", "var"))
-    headers = build_product_headers(product_facts(job, names))
+    headers = headers or build_product_headers(product_facts(job, names))
     return write_products(names, headers, planes, build=settings.build, n_parallel=n_parallel)
 
 

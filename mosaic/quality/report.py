@@ -32,6 +32,7 @@ from mosaic.quality.correlation import correlation_ratio
 from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
+from mosaic.quality.offsets import MedianStars
 from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.shiftfit import Fit
@@ -104,7 +105,36 @@ class Report:
         return json.dumps(document, indent=1, allow_nan=False)
 
 
-def make_report(job: Job, title: str, *, full: bool, with_pictures: bool = True) -> Report:
+@dataclass(frozen=True, slots=True)
+class ExposureChecks:
+    """Checks that need the median and the masks of cosmic rays, but no product."""
+
+    inputs: tuple[Check, ...]
+    """Exposures themselves."""
+    alignment: tuple[Check, ...]
+    """Exposures beside the median."""
+    fits: tuple[Fit, ...]
+    """Shift of every exposure looked at."""
+    stars: MedianStars | None
+    """Stars of the median."""
+
+
+def _check_exposures(survey: Survey) -> ExposureChecks:
+    alignment, fits, stars = check_alignment(survey)
+    return ExposureChecks(tuple(check_inputs(survey)), tuple(alignment), tuple(fits), stars)
+
+
+def look_ahead(job: Job) -> ExposureChecks | None:
+    """Carry out what a brief report checks without the product; None when that fails, which is told later."""
+    try:
+        return _check_exposures(Survey(job, full=False))
+    except _FAULTS:
+        return None
+
+
+def make_report(
+    job: Job, title: str, *, full: bool, with_pictures: bool = True, early: ExposureChecks | None = None
+) -> Report:
     """Carry out all checks on a finished job.
 
     Parameters
@@ -117,38 +147,42 @@ def make_report(job: Job, title: str, *, full: bool, with_pictures: bool = True)
         Whether to look at every tile and exposure instead of a sample.
     with_pictures : bool, optional
         Whether pictures are made.
+    early : ExposureChecks, optional
+        What `look_ahead` found, for a brief report.
     """
     start = time.perf_counter()
     previous = ROW_CACHE.max_bytes
     ROW_CACHE.resize(_CACHE_BYTES)
     try:
         survey = Survey(job, full=full)
-        checks, fits, found, flagged = _all_checks(survey)
+        checks, fits, found, flagged = _all_checks(survey, early)
         pictures = make_pictures(survey, found, flagged) if with_pictures else []
         charts = make_charts(fits, dither_phases(survey), None if found is None else found.stars)
     finally:
         ROW_CACHE.resize(previous)
     seconds = time.perf_counter() - start
     facts = tuple(_facts(job, survey))
-    return Report(title, facts, tuple(checks), tuple(fits), tuple(pictures), tuple(charts), seconds, full)
+    return Report(title, facts, tuple(checks), fits, tuple(pictures), tuple(charts), seconds, full)
 
 
-def _all_checks(survey: Survey) -> tuple[list[Check], list[Fit], ProductPass | None, list[float]]:
+def _all_checks(
+    survey: Survey, early: ExposureChecks | None
+) -> tuple[list[Check], tuple[Fit, ...], ProductPass | None, list[float]]:
     settings = survey.job.plan.settings
     found = run_pass(survey) if settings.driz_combine else None
-    alignment, fits, stars = check_alignment(survey)
-    shift = max((fit.length for fit in fits if fit.n >= 3), default=float("nan"))
+    exposures = early or _check_exposures(survey)
+    shift = max((fit.length for fit in exposures.fits if fit.n >= 3), default=float("nan"))
     checks = [
-        *check_inputs(survey),
-        *alignment,
+        *exposures.inputs,
+        *exposures.alignment,
         _sampling_bias(survey, found),
-        *check_rejection(survey, stars, None if found is None else found.residuals, shift),
+        *check_rejection(survey, exposures.stars, None if found is None else found.residuals, shift),
         *check_sky(survey, found),
         *check_weights(survey, found),
         *check_sampling(survey, found),
         *check_stars(survey, found),
     ]
-    return checks, fits, found, flagged_fractions(survey) if settings.driz_cr else []
+    return checks, exposures.fits, found, flagged_fractions(survey) if settings.driz_cr else []
 
 
 def _sampling_bias(survey: Survey, found: ProductPass | None) -> Check:
@@ -235,7 +269,7 @@ def _report_folder(job: Job) -> Iterator[Path]:
         deliver(sorted(path for path in folder.rglob("*") if path.is_file()), folder, target)
 
 
-def report_job(job: Job, title: str) -> tuple[Report | None, str]:
+def report_job(job: Job, title: str, early: ExposureChecks | None = None) -> tuple[Report | None, str]:
     """Make and write the brief report of a run; a fault of the report is told, and spoils no run.
 
     Returns
@@ -246,7 +280,7 @@ def report_job(job: Job, title: str) -> tuple[Report | None, str]:
         Why not.
     """
     try:
-        report = make_report(job, title, full=False)
+        report = make_report(job, title, full=False, early=early)
         with _report_folder(job) as folder:
             write_report(report, folder)
     except _FAULTS as error:
