@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,6 +122,11 @@ def _reap(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[float, in
     return ended, written, usage
 
 
+def clean_environment() -> dict[str, str]:
+    """This environment, with compiled modules kept as users keep them: installed programs have theirs."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run_measured(
     command: Sequence[str],
     folder: Path,
@@ -143,10 +150,11 @@ def run_measured(
         process = subprocess.Popen(
             list(command),
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**clean_environment(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         watch = _Watch(process.pid)
         if is_sampled:
@@ -157,6 +165,9 @@ def run_measured(
             watch.done.set()
             if is_sampled:
                 watch.join()
+            # What a killed program has started would go on, with all its memory.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
         tail = log.read_text(errors="replace").strip().splitlines()[-12:]
         raise CommandError(f"exit status {process.returncode}: " + "\n".join(tail))
