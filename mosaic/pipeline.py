@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,12 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mosaic.ahead import Ahead, Early
 from mosaic.errors import ExposureError, OutputError, ParameterError
 from mosaic.exposure.kept_masks import give_kept_masks
 from mosaic.exposure.model import Exposure
 from mosaic.exposure.sharing import share_copies
 from mosaic.exposure.units import product_unit
+from mosaic.finish import Finish
 from mosaic.geometry.frames import RunGrids, resolve_grids
 from mosaic.graph.budget import Budget, choose_tile, plan_budget, plan_cluster_budget
 from mosaic.graph.cancel import CancelToken, release
@@ -45,9 +44,7 @@ from mosaic.outcome import PlanReport, Result, StepClock
 from mosaic.parameters import apply_peer_quirks, apply_step_gating, load_settings
 from mosaic.places import Place, RemotePlace, remove
 from mosaic.products.delivery import deliver, folder_on_disk
-from mosaic.products.export import export_intermediates, export_products
 from mosaic.products.naming import ExposureNames, ProductNames, resolve_product_names
-from mosaic.products.update import update_inputs, write_cleaned
 from mosaic.provenance import format_toml, parameters_place, write_parameter_file
 from mosaic.settings import Settings
 
@@ -292,62 +289,34 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - run.start)
-        reports = job.plan.settings.report and options.keep_job
         n_masks = sum(task.key not in done for task in tasks.get("cosmic_rays", ()))
+        reports = job.plan.settings.report and options.keep_job
+        finish = Finish(job, names, clock, budget, n_masks=n_masks, with_report=reports)
         try:
-            with Ahead(
-                clock, job, names, n_masks=n_masks * budget.reports_beside, with_checks=reports
-            ) as ahead:
+            with finish:
                 with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:
-                    driver = Driver(job, backend, budget.limits, ahead, run.cancel)
+                    driver = Driver(job, backend, budget.limits, finish, run.cancel)
                     driver.run(tasks, done)
-                early = ahead.result()
-            forget_job_state()
-            report = partial(_report, job, names, early) if reports else _Reported
-            products, reported = _export(job, names, run, budget, clock, early, report)
+                forget_job_state()
+                finished = finish.write(run.cancel)
         finally:
             release(job.store)
         forget_job_state()
-        for level, line in reported.messages:
+        for level, line in finished.messages:
             observer.message(level, line)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
         remove(job.folder)
     return Result(
-        tuple(products),
+        finished.products,
         job.folder,
         clock.rows(),
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings, *reported.problems),
+        (*catalogue.notes, *notes, *driver.warnings, *finished.problems),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reported:
-    """What became of the quality report."""
-
-    messages: tuple[tuple[str, str], ...] = ()
-    """Level and line, to be told."""
-    problems: tuple[str, ...] = ()
-    """Why there is none."""
-
-
-def _report(job: Job, names: ProductNames, early: Early) -> _Reported:
-    """Write the quality report into the job folder."""
-    # Imported when used: pictures take their time to load.
-    from mosaic.quality.report import report_job  # noqa: PLC0415
-
-    report, problem = report_job(job, names.rootname, early.checks)
-    if report is None:
-        return _Reported((("WARNING", problem),), (problem,))
-    bad = report.with_verdict("bad")
-    told = [("WARNING", f"{check.title}: {check.shown}; {check.advice}") for check in bad]
-    page = job.folder / "report" / "report.html"
-    counts = f"{len(bad)} bad, {len(report.with_verdict('look'))} worth a look"
-    return _Reported((*told, ("INFO", f"quality report {page}: {counts}")))
 
 
 def make_plan(
@@ -399,45 +368,6 @@ def _as_peer(exposures: Sequence[Exposure], settings: Settings) -> tuple[tuple[E
         seen, Path.cwd(), lambda root, extver: ExposureNames(root).cosmic_ray_mask(extver)
     )
     return tuple(masked), notes
-
-
-def _export(
-    job: Job,
-    names: ProductNames,
-    run: _Run,
-    budget: Budget,
-    clock: StepClock,
-    early: Early,
-    report: Callable[[], _Reported],
-) -> tuple[list[Place], _Reported]:
-    """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles.
-
-    The quality report is made meanwhile, where memory allows it, and before inputs are changed: it looks at
-    them.
-    """
-    settings = job.plan.settings
-    start = time.perf_counter()
-    with ExitStack() as held:
-        folder = held.enter_context(folder_on_disk(names.folder))
-        if budget.reports_beside:
-            pool = held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="report"))
-            report = pool.submit(report).result
-        local = replace(names, folder=folder)
-        written: list[Path] = []
-        if settings.driz_combine:
-            written += export_products(job, local, budget.n_exports, early.headers)
-        if not settings.clean:
-            written += export_intermediates(job, local)
-        written += write_cleaned(job, local)
-        waiting = time.perf_counter()
-        reported = report()
-        waited = time.perf_counter() - waiting
-        run.cancel.raise_if_cancelled()
-        written += update_inputs(job, local)
-        products = deliver(written, folder, names.folder)
-    clock.add("Export", time.perf_counter() - start - waited)
-    clock.add("Report", waited)
-    return products, reported
 
 
 def _write_parameters(job: Job, names: ProductNames, settings: Settings, options: RunOptions) -> None:

@@ -54,11 +54,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"mosaic.geometry", "mosaic.exposure", "mosaic.products.partial", "mosaic.headers"},
     "mosaic.inputs": BASE | PARAMETERS | OUTPUT | {"mosaic.exposure"},
     "mosaic.outcome": BASE | {"mosaic.graph", "mosaic.products"},
+    "mosaic.finish": BASE | OUTPUT | {"mosaic.graph", "mosaic.outcome", "mosaic.quality"},
     "mosaic.pipeline": BASE
     | PARAMETERS
     | SCIENCE
     | OUTPUT
-    | {"mosaic.graph", "mosaic.inputs", "mosaic.outcome", "mosaic.quality", "mosaic.alignment"}
+    | {"mosaic.graph", "mosaic.inputs", "mosaic.outcome", "mosaic.finish", "mosaic.alignment"}
     | {"cluster", "workers"},
     "mosaic.explore": BASE
     | PARAMETERS

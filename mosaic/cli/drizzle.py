@@ -268,26 +268,13 @@ def _keeping_imports() -> Iterator[None]:
     """Import without looking for garbage, then or later, among what is imported: a third of a second less."""
     gc.disable()
     try:
-        _import_numba()
+        from mosaic.kernels._compile import do_without_linear_algebra
+
+        do_without_linear_algebra()
         yield
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _import_numba() -> None:
-    """Import what numba compiles array functions with, and let it do without linear algebra.
-
-    It would load SciPy's for matrix products, which no kernel contains: a quarter of a second. Only this
-    program may do so: in a notebook others compile with numba, too.
-    """
-    if "scipy.linalg" in sys.modules:
-        return
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # the way to say that there is none
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        del sys.modules["scipy.linalg"]
 
 
 def _run(request: Request, *, quiet: bool, detaches: bool) -> None:

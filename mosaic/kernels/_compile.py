@@ -9,7 +9,9 @@ all of them.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -17,6 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+
+
+def do_without_linear_algebra() -> None:
+    """Import what numba compiles array functions with, but not SciPy's linear algebra.
+
+    It serves for matrix products, which no kernel contains, and takes a quarter of a second to load. Only a
+    program that is all our own may call this: in a notebook others compile with numba, too.
+    """
+    if "scipy.linalg" in sys.modules:
+        return
+    sys.modules["scipy.linalg"] = None  # the way to say that there is none
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules["scipy.linalg"]
 
 
 @cache
