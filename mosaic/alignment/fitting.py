@@ -104,7 +104,12 @@ IDENTITY: Final = Fit(np.eye(2), np.zeros(2), np.zeros((0, 2)), np.zeros(0, dtyp
 
 
 def find_offset(
-    reference_xy: DoubleArray, image_xy: DoubleArray, radius: float, bin_px: float
+    reference_xy: DoubleArray,
+    image_xy: DoubleArray,
+    radius: float,
+    bin_px: float,
+    *,
+    tree: KDTree | None = None,
 ) -> Offset | None:
     """Find the offset that most pairs share.
 
@@ -119,13 +124,15 @@ def find_offset(
         Largest offset per axis.
     bin_px : float
         Side of a bin.
+    tree : KDTree, optional
+        That of `reference_xy`, when it is there already.
 
     Returns
     -------
     Offset or None
         None when no two positions are that close.
     """
-    differences = _differences(reference_xy, image_xy, radius)
+    differences = _differences(reference_xy, image_xy, radius, tree)
     if len(differences) == 0:
         return None
     reach = math.ceil(radius / bin_px)
@@ -147,11 +154,14 @@ def find_offset(
     return Offset((float(centre[0]), float(centre[1])), peak, second / peak, significance, histogram, bin_px)
 
 
-def _differences(reference_xy: DoubleArray, image_xy: DoubleArray, radius: float) -> DoubleArray:
+def _differences(
+    reference_xy: DoubleArray, image_xy: DoubleArray, radius: float, tree: KDTree | None
+) -> DoubleArray:
     """Differences image - reference of all pairs in a square; of the brightest when there are many."""
     n = max(len(reference_xy), len(image_xy))
     while True:
-        reference, image = KDTree(reference_xy[:n]), KDTree(image_xy[:n])
+        reference = tree if tree is not None and n >= len(reference_xy) else KDTree(reference_xy[:n])
+        image = KDTree(image_xy[:n])
         if n <= 100 or reference.count_neighbors(image, radius, p=np.inf) <= _MAX_PAIRS:
             break
         n = min(n, max(len(reference_xy), len(image_xy))) * 2 // 3
@@ -173,9 +183,18 @@ def thin(xy: DoubleArray, separation: float) -> np.ndarray:
 
 
 def match(
-    reference_xy: DoubleArray, image_xy: DoubleArray, tolerance: float
+    reference_xy: DoubleArray, image_xy: DoubleArray, tolerance: float, *, tree: KDTree | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pair positions that are each other's nearest and not farther apart than `tolerance`.
+
+    Parameters
+    ----------
+    reference_xy, image_xy : float64, shape (n, 2)
+        Positions, pixels.
+    tolerance : float
+        Largest distance.
+    tree : KDTree, optional
+        That of `reference_xy`, when it is there already.
 
     Returns
     -------
@@ -187,7 +206,7 @@ def match(
         return nothing, nothing
     distance, nearest = KDTree(image_xy).query(reference_xy, distance_upper_bound=tolerance)
     rows = np.flatnonzero(np.isfinite(distance))
-    _, back = KDTree(reference_xy).query(image_xy[nearest[rows]])
+    _, back = (tree or KDTree(reference_xy)).query(image_xy[nearest[rows]])
     rows = rows[back == rows]
     return rows, nearest[rows]
 

@@ -21,9 +21,9 @@ from astropy.io import fits
 
 from mosaic.alignment.fitting import IDENTITY
 from mosaic.alignment.headerlets import headerlet_path, make_headerlet
-from mosaic.alignment.images import read_exposures
 from mosaic.alignment.measure import measure
 from mosaic.alignment.products import SOLUTION_NAME, AlignProducts, describe, write_products
+from mosaic.alignment.reading import read_exposures
 from mosaic.alignment.result import describe_solution
 from mosaic.alignment.settings import AlignParameters, AlignSettings
 from mosaic.alignment.solution import direction_change

@@ -13,7 +13,8 @@ import numpy as np
 
 from mosaic.alignment.catalogs import FluxLimits, read_reference
 from mosaic.alignment.correlation import align_by_correlation
-from mosaic.alignment.images import ImageSources, read_chip_wcs, read_reference_image
+from mosaic.alignment.images import ImageSources
+from mosaic.alignment.reading import read_chip_wcs, read_reference_image
 from mosaic.alignment.result import AlignResult
 from mosaic.alignment.settings import AlignParameters, AlignSettings
 from mosaic.alignment.solution import Solution, frame_positions
@@ -69,7 +70,9 @@ def measure(images: list[ImageSources], parameters: AlignParameters, options: Ru
     others = [fields[i] for i in order if i != leader]
     is_global = settings.solve == "global"
     how = settings.model_copy(update={"expand_refcat": True}) if is_global else settings
-    solutions, reference = solve_sequentially(others, reference, how, _radius_px(frame, settings))
+    solutions, reference = solve_sequentially(
+        others, reference, how, _radius_px(frame, settings), cores=options.cores
+    )
     if leader is not None:
         solutions = [Solution(images[leader].path, "reference"), *solutions]
         others = [fields[leader], *others]

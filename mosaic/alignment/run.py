@@ -6,18 +6,20 @@ Covers what TweakReg does from its call to its files. The inputs are opened for 
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from mosaic.alignment.headerlets import check_headerlets, write_headerlets
-from mosaic.alignment.images import read_images
 from mosaic.alignment.measure import measure
 from mosaic.alignment.products import AlignProducts, write_products
+from mosaic.alignment.reading import read_images
 from mosaic.alignment.result import AlignResult, describe_solution
 from mosaic.alignment.settings import AlignParameters, AlignSettings, load_align_settings
-from mosaic.alignment.wcs_update import check_updatable, check_wcsname, update_headers
+from mosaic.alignment.wcs_update import check_updatable, update_headers
 from mosaic.errors import ExposureError, ParameterError
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.options import RunOptions
@@ -60,8 +62,16 @@ def align(
         As their names say; the checks of names and permissions come before any work.
     """
     settings = settings or load_align_settings(keywords=parameters)
-    chosen, options = settings.align, options or RunOptions.resolve()
-    folder = None if output is None else Path(output)
+    options = options or RunOptions.resolve()
+    with _imports_aside():
+        return _align(inputs, None if output is None else Path(output), options, settings)
+
+
+def _align(
+    inputs: str | Sequence[str], folder: Path | None, options: RunOptions, settings: AlignParameters
+) -> AlignResult:
+    """Carry out an alignment."""
+    chosen = settings.align
     if folder is None and (chosen.shiftfile or chosen.headerlet):
         raise ParameterError("shiftfile and headerlet write files: name the output folder")
     log = logging.getLogger(LOGGER_NAME)
@@ -72,7 +82,6 @@ def align(
         raise rejected[0]
     if chosen.updatehdr:
         check_updatable(paths)
-        check_wcsname(paths, chosen)
     if chosen.headerlet and folder is not None:
         check_headerlets(paths, chosen, folder)
     images = read_images(
@@ -93,6 +102,20 @@ def align(
     if folder is not None:
         result = replace(result, products=tuple(write_products(AlignProducts.of(result), chosen, folder)))
     return _written_back(result, chosen, folder, options.cores)
+
+
+@contextmanager
+def _imports_aside() -> Iterator[None]:
+    """Look for garbage among new objects only: all that is imported takes a tenth of a second to search."""
+    if gc.get_freeze_count():
+        # Whoever froze objects may want them to stay so.
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _written_back(

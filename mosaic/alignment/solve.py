@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +55,25 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class _Thinned:
+    """The reference catalogue without sources that are too close to a brighter one."""
+
+    rows: np.ndarray
+    """Their rows in the whole catalogue."""
+    xy: DoubleArray
+    """Their positions."""
+    tree: KDTree | None
+    """The same for searches; None when there are none."""
+
+    @classmethod
+    def of(cls, reference: Reference, separation: float) -> _Thinned:
+        """What is left of a catalogue."""
+        rows = thin(reference.xy, separation)
+        xy = reference.xy[rows]
+        return cls(rows, xy, KDTree(xy) if len(xy) else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """An image as a list of positions in the frame."""
 
@@ -79,11 +99,12 @@ def make_field(image: ImageSources, frame: OutputGrid) -> Field:
 
 
 def solve_sequentially(
-    fields: Sequence[Field], reference: Reference, settings: AlignSettings, radius_px: float
+    fields: Sequence[Field], reference: Reference, settings: AlignSettings, radius_px: float, *, cores: int
 ) -> tuple[list[Solution], Reference]:
     """Align every image to the reference, which grows with `expand_refcat`.
 
-    Images that fail are tried again as long as the reference grows.
+    Images that fail are tried again as long as the reference grows. To one that does not grow several are
+    aligned at a time.
 
     Parameters
     ----------
@@ -95,48 +116,55 @@ def solve_sequentially(
         Parameters.
     radius_px : float
         Search radius, frame pixels.
+    cores : int
+        Images aligned at a time.
 
     Returns
     -------
     list of Solution, Reference
         In the order of `fields`; the catalogue in the end.
     """
+    thinned = _Thinned.of(reference, settings.separation)
+    if not settings.expand_refcat:
+        with ThreadPoolExecutor(max(1, cores)) as pool:
+            aligned = pool.map(lambda field: _align_field(field, thinned, settings, radius_px), fields)
+            return list(aligned), reference
     solutions: dict[int, Solution] = {}
     waiting = list(range(len(fields)))
     has_grown = True
     while waiting and has_grown:
         has_grown = False
         for i in list(waiting):
-            solution = align_field(fields[i], reference, settings, radius_px)
+            solution = _align_field(fields[i], thinned, settings, radius_px)
             solutions[i] = solution
             if not solution.is_good:
                 continue
             waiting.remove(i)
-            if settings.expand_refcat:
-                reference, n_new = _expanded(reference, fields[i], solution, settings)
-                has_grown |= n_new > 0
+            reference, n_new = _expanded(reference, fields[i], solution, settings)
+            if n_new > 0:
+                thinned, has_grown = _Thinned.of(reference, settings.separation), True
     return [solutions[i] for i in range(len(fields))], reference
 
 
-def align_field(field: Field, reference: Reference, settings: AlignSettings, radius_px: float) -> Solution:
+def _align_field(field: Field, reference: _Thinned, settings: AlignSettings, radius_px: float) -> Solution:
     """Align one image: first offset, matches, fit; matches and fit again until they no longer change."""
     path = field.image.path
     if len(field.xy) < max(1, settings.minobj):
         text = f"{len(field.xy)} sources, fewer than minobj = {settings.minobj}"
         return Solution(path, "too_few_sources", f"{text}{_left_out(field)}; lower threshold or minobj")
     rows = field.order[thin(field.xy[field.order], settings.separation)]
-    reference_rows = thin(reference.xy, settings.separation)
-    image_xy, reference_xy = field.xy[rows], reference.xy[reference_rows]
+    image_xy, reference_xy = field.xy[rows], reference.xy
     offset: Offset | None = None
     first_xy = (settings.xoffset, settings.yoffset)
     if settings.use2dhist:
-        offset = find_offset(reference_xy, image_xy, radius_px, min(1.0, settings.tolerance))
+        bin_px = min(1.0, settings.tolerance)
+        offset = find_offset(reference_xy, image_xy, radius_px, bin_px, tree=reference.tree)
         if offset is None:
             text = f"no source within {radius_px:.1f} pixels of the reference; enlarge searchrad"
             return Solution(path, "not_enough_matches", text)
         first_xy = offset.xy
     try:
-        fit, pairs = _match_and_fit(reference_xy, image_xy, first_xy, settings)
+        fit, pairs = _match_and_fit(reference, image_xy, first_xy, settings)
     except SingularFitError as error:
         return Solution(path, "singular", f"{error}; choose another fitgeometry", offset=offset)
     if pairs is None or int(fit.used.sum()) < settings.minobj:
@@ -149,18 +177,27 @@ def align_field(field: Field, reference: Reference, settings: AlignSettings, rad
         return Solution(
             path, "ambiguous", f"{problem}{_left_out(field)}", offset=offset, n_matches=fit.used.size
         )
-    kept = reference_rows[pairs[0][fit.used]]
+    kept = pairs[0][fit.used]
     return Solution(
-        path, "aligned", "", fit, offset, fit.used.size, kept, rows[pairs[1][fit.used]], reference.xy[kept]
+        path,
+        "aligned",
+        "",
+        fit,
+        offset,
+        fit.used.size,
+        reference.rows[kept],
+        rows[pairs[1][fit.used]],
+        reference_xy[kept],
     )
 
 
 def _match_and_fit(
-    reference_xy: DoubleArray, image_xy: DoubleArray, first_xy: tuple[float, float], settings: AlignSettings
+    reference: _Thinned, image_xy: DoubleArray, first_xy: tuple[float, float], settings: AlignSettings
 ) -> tuple[Fit, tuple[np.ndarray, np.ndarray] | None]:
     """Fit from a first offset; no pairs when there are too few for a fit."""
+    reference_xy, tolerance, tree = reference.xy, settings.tolerance, reference.tree
     fit = replace(IDENTITY, offset_xy=np.array(first_xy))
-    pairs = match(reference_xy, fit.to_reference(image_xy), settings.tolerance)
+    pairs = match(reference_xy, fit.to_reference(image_xy), tolerance, tree=tree)
     for _ in range(_ROUNDS):
         fitted = pairs
         if len(fitted[0]) < max(settings.minobj, SMALLEST_SET[settings.fitgeometry]):
@@ -172,7 +209,7 @@ def _match_and_fit(
             nclip=settings.nclip,
             sigma=settings.sigma,
         )
-        pairs = match(reference_xy, fit.to_reference(image_xy), settings.tolerance)
+        pairs = match(reference_xy, fit.to_reference(image_xy), tolerance, tree=tree)
         if np.array_equal(pairs[0], fitted[0]) and np.array_equal(pairs[1], fitted[1]):
             break
     return fit, fitted

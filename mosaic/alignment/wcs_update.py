@@ -11,7 +11,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +20,9 @@ from mosaic.alignment.headerlets import headerlet_text
 from mosaic.alignment.images import ImageSources
 from mosaic.alignment.settings import AlignSettings
 from mosaic.alignment.solution import Solution, direction_change, fit_facts
-from mosaic.errors import MosaicError, OutputError, WcsNameExistsError
-from mosaic.exposure.storage import open_fits
+from mosaic.errors import MosaicError, OutputError
 from mosaic.geometry.grid import OutputGrid
 from mosaic.places import is_remote
-from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.apply import attach
 from mosaic.solutions.corrections import correct_exposure
 from mosaic.solutions.editing import edited
@@ -38,41 +35,16 @@ def check_updatable(paths: Sequence[str]) -> None:
     Raises
     ------
     OutputError
-        Naming them.
+        Naming them, or their folders.
     """
-    bad = [
-        path
-        for path in paths
-        if is_remote(path) or not os.access(path, os.W_OK) or not os.access(Path(path).parent, os.W_OK)
-    ]
+    bad = [path for path in paths if is_remote(path) or not os.access(path, os.W_OK)]
+    folders = {str(Path(path).parent) for path in paths if path not in bad}
+    # A file is replaced, which its folder has to allow.
+    bad += sorted(folder for folder in folders if not os.access(folder, os.W_OK))
     if bad:
         raise OutputError(
             f"updatehdr: {', '.join(bad)} cannot be written; change the permissions or work on copies"
         )
-
-
-def check_wcsname(paths: Sequence[str], settings: AlignSettings) -> None:
-    """Refuse a new name that a file has already, as primary or alternate, unless `reusename`.
-
-    Raises
-    ------
-    WcsNameExistsError
-        Naming file and name.
-    """
-    if settings.reusename:
-        return
-    wanted = settings.wcsname.upper()
-    for path in paths:
-        # What cannot be read is told of where its sources are looked for.
-        with suppress(OSError), open_fits(path) as hdul:
-            for hdu in hdul:
-                if hdu.name != "SCI":
-                    continue
-                if wanted in (name.upper() for name in wcs_names(hdu.header).values()):
-                    raise WcsNameExistsError(
-                        f"{path}: there is a WCS named {settings.wcsname} already; choose another wcsname or "
-                        "set reusename"
-                    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,17 @@ class PartialFile:
         EOFError
             When the file ends before.
         """
+        file, done = self._open_file(), 0
+        try:
+            file.flush()
+            while done < count and (n_copied := _copy_in_kernel(source, start + done, file, count - done)):
+                done += n_copied
+            self.position += done
+            file.seek(self.position)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
         # One small buffer stays in the cache of the processor.
-        buffer = memoryview(bytearray(min(count, _COPY_BYTES)))
-        done = 0
+        buffer = memoryview(bytearray(min(count - done, _COPY_BYTES)))
         while done < count:
             n_read = os.preadv(source.fileno(), [buffer[: count - done]], start + done)
             if n_read == 0:
@@ -144,6 +152,13 @@ class PartialFile:
             if self._file is not None:
                 self._file.truncate(self.position)
             self._close_file()
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
+
+    def take_mode(self, template: Path) -> None:
+        """Give the file the permissions of another."""
+        try:
+            shutil.copymode(template, self.temporary)
         except OSError as error:
             raise describe_failure(self.path, error) from error
 
@@ -209,12 +224,24 @@ def require_space(path: Path, n_bytes: int) -> None:
         )
 
 
+def _copy_in_kernel(source: BinaryIO, start: int, target: BinaryIO, count: int) -> int:
+    """Append bytes of a file to another without a buffer of ours; how many, 0 where that cannot be done.
+
+    Other threads run meanwhile: one call does what takes hundreds of reads and writes.
+    """
+    try:
+        return os.copy_file_range(source.fileno(), target.fileno(), count, start)
+    except (AttributeError, OSError):
+        # File systems and systems differ in what they can do; a fault is met again by who reads and writes.
+        return 0
+
+
 def describe_failure(path: Path, error: OSError) -> OutputError:
     """Turn an error of the operating system into one that says what to do."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         remedy = "the disk, quota or file size limit is exhausted; make room or choose another output folder"
     elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        remedy = f"{path.parent} is not writable; choose another output folder"
+        remedy = f"{path.parent} is not writable; change its permissions or choose another output folder"
     elif error.errno in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
         remedy = "a file is where a folder should be, or the reverse; choose another output name"
     else:

@@ -7,7 +7,6 @@ equal to what was meant; until then the old one is untouched. Checksums that wer
 from __future__ import annotations
 
 import io
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -141,7 +140,7 @@ def write_file(hdul: fits.HDUList, target: Path, n_bytes: int = 0, template: Pat
         out.close()
         _verify(out, written)
         if template is not None:
-            shutil.copymode(template, out.temporary)
+            out.take_mode(template)
         out.publish()
 
 

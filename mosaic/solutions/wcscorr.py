@@ -6,7 +6,9 @@ stwcs leaves both out.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +16,7 @@ from astropy.io import fits
 
 from mosaic.geometry.correction import LinearWcs
 from mosaic.geometry.wcs import header_number
+from mosaic.products.partial import BLOCK
 from mosaic.solutions.alternates import wcs_names
 from mosaic.solutions.distortion import distortion_names
 
@@ -154,10 +157,28 @@ def _write(hdul: fits.HDUList, rows: Sequence[Mapping[str, Any]]) -> None:
         else:
             table[name] = _DEFAULTS.get(name, 0)
             table[name][: len(rows)] = [row.get(name, _DEFAULTS.get(name, 0)) for row in rows]
-    hdu = fits.BinTableHDU(table, name=EXTNAME, ver=1)
-    hdu.header["TROWS"] = (len(rows), "Number of updated rows in table")
+    hdu = _table_hdu(table, len(rows))
     names = [other.name for other in hdul]
     if EXTNAME in names:
         hdul[names.index(EXTNAME)] = hdu
     else:
         hdul.append(hdu)
+
+
+def _table_hdu(table: np.ndarray, n_used: int) -> fits.BinTableHDU:
+    """Extension of a table, as astropy makes it, but not column by column: only two cards ever differ."""
+    header = _empty_header()
+    text = fits.PrimaryHDU().header.tostring() + header.tostring()
+    for keyword, value in (("NAXIS2", len(table)), ("TROWS", n_used)):
+        card = fits.Card(keyword, value, header.comments[keyword])
+        text = text.replace(str(header.cards[keyword]), str(card))
+    stored = text.encode("ascii") + table.astype(_DTYPE.newbyteorder(">")).tobytes()
+    return fits.open(io.BytesIO(stored + bytes(-len(stored) % BLOCK)))[1]
+
+
+@cache
+def _empty_header() -> fits.Header:
+    """Header of a table without rows."""
+    hdu = fits.BinTableHDU(np.zeros(0, dtype=_DTYPE), name=EXTNAME, ver=1)
+    hdu.header["TROWS"] = (0, "Number of updated rows in table")
+    return hdu.header

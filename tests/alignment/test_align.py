@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,9 +157,11 @@ def test_a_name_that_exists_is_refused_before_any_work_but_not_in_a_dry_run(
 def test_files_that_cannot_be_written_are_refused_before_any_work(
     copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.access", lambda path, _mode: str(path) != copies[1])
-    with pytest.raises(OutputError, match="cannot be written"):
-        _align(copies, tmp_path, updatehdr=True)
+    for closed in (copies[1], str(Path(copies[1]).parent)):
+        monkeypatch.setattr("os.access", lambda path, _mode, closed=closed: str(path) != closed)
+        with pytest.raises(OutputError, match=f"{re.escape(closed)} cannot be written; change"):
+            _align(copies, tmp_path, updatehdr=True)
+    assert all("TWEAK" not in fits.getheader(path, "SCI", 1).values() for path in copies)
 
 
 def test_a_catalogue_gives_absolute_positions(
@@ -366,6 +373,32 @@ def test_a_header_that_cannot_be_written_leaves_that_file_and_updates_the_others
     assert result.updated == (Path(copies[0]), Path(copies[2]))
     assert not list(tmp_path.glob(".*partial"))
     assert fits.getheader(copies[2], "SCI", 1)["WCSNAME"] == "TWEAK"
+
+
+@pytest.mark.parametrize("call", ["os.replace", "os.chmod", "io.open"])
+def test_a_file_whose_permissions_change_while_it_is_aligned_is_told_of(
+    copies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    before = Path(copies[1]).read_bytes()
+    original = {"os.replace": os.replace, "os.chmod": os.chmod, "io.open": io.open}[call]
+    temporary = f".{Path(copies[1]).name}.partial"
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> Any:
+        if str(path).endswith(temporary):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, *rest, **more)
+
+    monkeypatch.setattr(call, refuse)
+    result = _align(copies, tmp_path / "out", updatehdr=True)
+    monkeypatch.undo()
+    assert list(result.table()["status"]) == ["reference", "not_written", "aligned"]
+    reason = result.table()["reason"][1]
+    assert f"{copies[1]}: cannot be written (Permission denied)" in reason
+    assert "change its permissions" in reason
+    assert Path(copies[1]).read_bytes() == before
+    assert not list(tmp_path.glob(".*partial"))
+    for path in (copies[0], copies[2]):
+        assert fits.getheader(path, "SCI", 1)["WCSNAME"] == "TWEAK"
 
 
 def test_headerlets_of_files_say_what_the_updated_headers_say(copies: list[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import mosaic
-from mosaic.alignment.images import block_medians
+from mosaic.alignment.search import block_medians
 from mosaic.errors import ParameterError
 from mosaic.options import RunOptions
 from mosaic.simulate import SimulatedSet, simulate

@@ -15,8 +15,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import mosaic
-from mosaic.alignment.images import ImageSources, read_images
+from mosaic.alignment.images import ImageSources
 from mosaic.alignment.measure import measure
+from mosaic.alignment.reading import read_images
 from mosaic.alignment.result import AlignResult
 from mosaic.alignment.settings import load_align_settings
 from mosaic.alignment.solution import Solution

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,18 @@ def test_blocks_of_zeros_are_left_out_and_read_back(tmp_path: Path, start: int) 
     assert path.read_bytes() == b"x" * start + data.tobytes() + bytes(4 * HOLE)
 
 
-def test_bytes_are_copied_from_another_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_in_kernel", [10**9, 1_000_000, 0])
+def test_bytes_are_copied_from_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_in_kernel: int
+) -> None:
+    copy_in_kernel = getattr(os, "copy_file_range", None)
+
+    def copy_up_to_a_limit(source: int, target: int, count: int, start: int) -> int:
+        if copy_in_kernel is None or start >= n_in_kernel:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return int(copy_in_kernel(source, target, min(count, n_in_kernel), start))
+
+    monkeypatch.setattr("os.copy_file_range", copy_up_to_a_limit, raising=False)
     data = np.random.default_rng(1).bytes(3_000_000)
     (tmp_path / "source").write_bytes(data)
     with (tmp_path / "source").open("rb") as source, PartialFile(tmp_path / "file") as out:

@@ -204,6 +204,19 @@ def test_a_wcs_without_distortion_is_square_and_holds_the_image(exposure: Path) 
     assert not built.has_distortion
 
 
+def test_wcscorr_is_stored_as_astropy_stores_its_rows(exposure: Path, tmp_path: Path) -> None:
+    with edited(exposure, tmp_path / "a.fits") as hdul:
+        assert record_solutions(hdul, "a") == 2
+        table = np.array(hdul["WCSCORR"].data)
+    again = fits.BinTableHDU(table.astype(table.dtype.newbyteorder("=")), name="WCSCORR", ver=1)
+    again.header["TROWS"] = (2, "Number of updated rows in table")
+    with fits.open(tmp_path / "a.fits") as hdul:
+        place = hdul["WCSCORR"].fileinfo()
+        written = (tmp_path / "a.fits").read_bytes()[place["hdrLoc"] : place["datLoc"] + place["datSpan"]]
+    again.writeto(tmp_path / "again.fits")
+    assert written == (tmp_path / "again.fits").read_bytes()[2880:]
+
+
 def test_wcscorr_rows_are_added_once(exposure: Path, tmp_path: Path) -> None:
     with edited(exposure, tmp_path / "a.fits") as hdul:
         assert record_solutions(hdul) == 2
