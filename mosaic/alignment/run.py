@@ -59,7 +59,7 @@ def align(
     Raises
     ------
     ParameterError, WcsNameExistsError, CatalogError, MissingFileError, StructureError, WcsError, OutputError
-        As their names say; the checks of names and permissions come before any work.
+        As their names say; permissions are checked before any work, names before anything is written.
     """
     settings = settings or load_align_settings(keywords=parameters)
     options = options or RunOptions.resolve()
