@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 from mosaic.simulate import simulate
+from tests.parity.measure import clean_environment
 from tests.parity.oracle import QUIET, ensure_oracle
 from tests.pointing.judge import Truth, centroid_limit, errors_left
 from tests.pointing.report import REPORT, Figures, RealRow, write_report
@@ -70,7 +70,7 @@ def _run(program: str, job: dict[str, object], oracle: Path) -> dict[str, float]
     folder = Path(str(job["folder"]))
     (folder / "job.json").write_text(json.dumps(job))
     python = sys.executable if program == "mosaic" else str(oracle)
-    environment = os.environ | QUIET | {"PYTHONPATH": str(Path.cwd()) if program == "mosaic" else ""}
+    environment = clean_environment() | QUIET | {"PYTHONPATH": str(Path.cwd()) if program == "mosaic" else ""}
     with (folder / "log.txt").open("w") as log:
         command = [python, str(JOBS / PROGRAMS[program]), str(folder / "job.json")]
         subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
