@@ -34,6 +34,9 @@ _MIN_PIECES: Final = 6
 _LIT_PART: Final = 0.7
 _MIN_LINE_BINS: Final = 20
 _FLANK_BINS: Final = (4, 9)
+"""Where the ground on either side of a line begins and ends."""
+_NARROW_BINS: Final = 3
+"""Trails wider than this are of one brightness where they are clipped; their ground begins farther out."""
 _HALF_STRIP: Final = 0.75
 _N_CANDIDATES: Final = 16
 
@@ -205,7 +208,7 @@ def _best_line(image: DoubleArray, threshold: float) -> tuple[float, float, floa
     reach = math.ceil(math.hypot(*image.shape)) + 1
     # Half a step of the angle moves the ends of the longest line by half a binned pixel.
     n_angles = math.ceil(math.pi / 2.0 * max(image.shape))
-    best: list[tuple[float, float, float]] = []
+    best: list[tuple[float, float, float, float]] = []
     scatters: list[float] = []
     for index in range(n_angles):
         angle = math.pi * index / n_angles
@@ -217,22 +220,42 @@ def _best_line(image: DoubleArray, threshold: float) -> tuple[float, float, floa
         sums = np.bincount(place, weights=values, minlength=2 * reach + 1)
         score = np.where(is_long, sums / np.sqrt(np.maximum(count, 1)), -np.inf)
         top = int(np.argmax(score))
-        best.append((float(score[top]), angle, float(top - reach)))
+        middle, half_width = _plateau(score, top)
+        best.append((float(score[top]), angle, middle - reach, half_width))
         scatters.append(float(np.median(np.abs(score[is_long]))))
     # In a crowded field neighbouring pixels are alike, and sums scatter more than pixels make believe.
     unit = 1.4826 * float(np.median(scatters)) if scatters else 0.0
     if unit <= 0.0:
         return None
-    for score_found, angle, offset in sorted(best, reverse=True)[:_N_CANDIDATES]:
+    for score_found, angle, offset, half_width in sorted(best, reverse=True)[:_N_CANDIDATES]:
         if score_found / unit <= threshold:
             break
-        if _holds_out(x, y, values, (angle, offset), threshold * max(1.0, unit)):
+        if _holds_out(x, y, values, (angle, offset), half_width, threshold * max(1.0, unit)):
             return angle, offset, score_found / unit
     return None
 
 
+def _plateau(score: DoubleArray, top: int) -> tuple[float, float]:
+    """Middle and half width of the neighbouring lines that are as bright as the best one, binned pixels.
+
+    The brightest line of a wide trail may be anywhere in it. A narrow trail is where its best line is.
+    """
+    is_dark = np.flatnonzero(score < 0.5 * score[top])
+    after = int(np.searchsorted(is_dark, top))
+    first = int(is_dark[after - 1]) + 1 if after > 0 else 0
+    last = int(is_dark[after]) - 1 if after < len(is_dark) else len(score) - 1
+    if last - first < _NARROW_BINS:
+        return float(top), 0.0
+    return (first + last) / 2.0, (last - first) / 2.0
+
+
 def _holds_out(
-    x: NDArray[np.intp], y: NDArray[np.intp], values: DoubleArray, line: tuple[float, float], threshold: float
+    x: NDArray[np.intp],
+    y: NDArray[np.intp],
+    values: DoubleArray,
+    line: tuple[float, float],
+    half_width: float,
+    threshold: float,
 ) -> bool:
     """Whether most pieces of a line are brighter than the ground on either side of it.
 
@@ -240,10 +263,11 @@ def _holds_out(
     """
     angle, offset = line
     across = x * math.cos(angle) + y * math.sin(angle) - offset
-    is_near = np.abs(across) <= _FLANK_BINS[1]
+    first, last = (start + half_width for start in _FLANK_BINS)
+    is_near = np.abs(across) <= last
     across, values = across[is_near], values[is_near]
     along = y[is_near] * math.cos(angle) - x[is_near] * math.sin(angle)
-    strips = (np.abs(across) <= _HALF_STRIP, across >= _FLANK_BINS[0], across <= -_FLANK_BINS[0])
+    strips = (np.abs(across) <= _HALF_STRIP, across >= first, across <= -first)
     if not strips[0].any():
         return False
     low, high = float(along[strips[0]].min()), float(along[strips[0]].max())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -249,3 +250,25 @@ def test_pyramid_shows_the_plane_upright(tmp_path: Path) -> None:
         second = np.asarray(image.convert("L"), dtype=float)
     means = values[::-1].reshape(150, 2, 350, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(second, means[:, :256], atol=4.0)
+
+
+def _told(job_folder: Path) -> dict[str, object]:
+    record = json.loads((job_folder / "report" / "report.json").read_text())
+    del record["seconds"]
+    return record
+
+
+def test_what_is_made_ahead_is_what_is_made_afterwards(field: SimulatedSet, tmp_path: Path) -> None:
+    files = [str(path) for path in field.files]
+    results = []
+    for name, memory in (("ample", 4 << 30), ("tight", 560 << 20)):
+        options = SERIAL.model_copy(update={"memory": memory, "scheduler": "threads", "cores": 2})
+        results.append(drizzle(files, str(tmp_path / name / "m"), options=options, clean=True))
+    ample, tight = results
+    assert ample.budget.reports_beside
+    assert not tight.budget.reports_beside
+    assert _told(ample.job_folder) == _told(tight.job_folder)
+    for one, other in zip(ample.files, tight.files, strict=True):
+        with fits.open(one) as first, fits.open(other) as second:
+            difference = fits.FITSDiff(first, second, ignore_keywords=["DATE", "HISTORY"])
+            assert difference.identical, difference.report()

@@ -86,6 +86,26 @@ def test_injected_trails_are_found_and_nothing_else(index: int) -> None:
         assert min(errors) < 1.5
 
 
+@pytest.mark.parametrize("peak", [1.0, 10.0, 200.0])
+@pytest.mark.parametrize("fwhm", [4.0, 14.0, 24.0])
+@pytest.mark.parametrize(("angle", "offset"), [(0.0, 700.0), (63.0, 640.0), (118.0, 210.0)])
+def test_wide_trails_are_found_whatever_their_brightness(
+    angle: float, offset: float, fwhm: float, peak: float
+) -> None:
+    shape = ShapeYX(1000, 1600)
+    y, x = np.mgrid[: shape.ny, : shape.nx]
+    distance = x * np.cos(np.deg2rad(angle)) + y * np.sin(np.deg2rad(angle)) - offset
+    image = np.random.default_rng(9).normal(50.0, NOISE, shape)
+    image += peak * NOISE * np.exp(-4.0 * np.log(2.0) * (distance / fwhm) ** 2)
+    (found,) = find_trails(image.astype(np.float32), np.ones(shape, dtype=bool))
+    truth = np.abs(distance) <= 0.5 * fwhm
+    mask = trail_mask([found], shape)
+    assert np.count_nonzero(mask & truth) / np.count_nonzero(truth) > 0.99
+    # Where the light is a thousandth of the noise nothing is masked.
+    reach = 0.5 * fwhm * np.sqrt(max(1.0, np.log2(1000.0 * peak)))
+    assert not mask[np.abs(distance) > reach + 6.0].any()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_no_trail_is_found_where_there_is_none(seed: int) -> None:
     image, _ = scene(100 + seed, [], n_rays=150)
