@@ -78,6 +78,9 @@ def _fill(block: DataBlock, window: Window, out: NDArray[Any]) -> bool:
     try:
         row_bytes = block.shape_yx.nx * out.itemsize
         first = block.offset + window.y0 * row_bytes + window.x0 * out.itemsize
+        if out.shape[1] < block.shape_yx.nx and hasattr(os, "posix_fadvise"):
+            # Pieces of rows would be fetched one by one from a disk or a network.
+            os.posix_fadvise(descriptor, first, len(out) * row_bytes, os.POSIX_FADV_WILLNEED)
         n_rows = read_window(np.int32(descriptor), first, row_bytes, sys.byteorder == "little", out)
         return bool(n_rows == len(out))
     finally:
