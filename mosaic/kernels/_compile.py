@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+from numba.core.compiler import Compiler
 
 
 def do_without_linear_algebra() -> None:
@@ -49,12 +50,12 @@ def cache_folder() -> Path:
 
 def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     """Compile a function when it is first called, or load it from the cache."""
-    return _compiled(function, forceinline=False, counts=True)
+    return _compiled(function, forceinline=False, is_part=False)
 
 
 def inlined(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     """Compile a function as part of each kernel that calls it: a call would pass dozens of arguments."""
-    return _compiled(function, forceinline=True, counts=False)
+    return _compiled(function, forceinline=True, is_part=True)
 
 
 def part(function: Callable[..., Any]) -> Any:  # noqa: ANN401
@@ -63,16 +64,44 @@ def part(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     It does not count the references to the arrays that it is given, which costs more than most of what these
     functions do, above all when two threads count the same ones. Python must not call it.
     """
-    return _compiled(function, forceinline=False, counts=False)
+    return _compiled(function, forceinline=False, is_part=True)
 
 
-def _compiled(function: Callable[..., Any], *, forceinline: bool, counts: bool) -> Any:  # noqa: ANN401
+class _PartCompiler(Compiler):  # type: ignore[misc]  # numba is not followed
+    """Leaves the optimisation of a part to the kernels that it becomes part of.
+
+    numba would optimise each part with all that it calls, and all of that again in whatever calls it: a
+    quarter of the time that the first run on a machine spends on compiling. Nearly as much goes into the
+    entrances from Python and C, which parts do without.
+    """
+
+    def define_pipelines(self) -> Any:  # noqa: ANN401
+        """Give the passes of numba a library that is not optimised."""
+        library = self.state.targetctx.codegen().create_library(self.state.func_id.func_qualname)
+        library.enable_object_caching()
+        library._optimize_final_module = _do_nothing  # noqa: SLF001 (numba has no other way)
+        self.state.library = library
+        return super().define_pipelines()
+
+
+def _do_nothing() -> None:
+    """Stand in for an optimisation."""
+
+
+def _compiled(function: Callable[..., Any], *, forceinline: bool, is_part: bool) -> Any:  # noqa: ANN401
     # numba chooses the cache folder while it decorates; the setting of other users of numba is kept.
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
-        return njit(nogil=True, cache=True, error_model="numpy", forceinline=forceinline, _nrt=counts)(
-            function
-        )
+        return njit(
+            nogil=True,
+            cache=True,
+            error_model="numpy",
+            forceinline=forceinline,
+            _nrt=not is_part,
+            no_cpython_wrapper=is_part,
+            no_cfunc_wrapper=is_part,
+            pipeline_class=_PartCompiler if is_part else Compiler,
+        )(function)
     finally:
         config.CACHE_DIR = previous
