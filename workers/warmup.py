@@ -77,8 +77,9 @@ def ensure_compiled(parts: Sequence[str]) -> bool:
     """Fill the kernel cache of this machine with the parts named, if that was not done yet.
 
     The compiler takes memory that a process never gives back, and several processes that start with an empty
-    cache would all compile; so it is done once, before the work, by processes of its own: one for the map and
-    the first of what maps pixels, one for the rest, which finds the map compiled when it comes to need it.
+    cache would all compile; so it is done once, before the work, by two processes that take about the same
+    time: one for the map, the first of what maps pixels and the first of what does not, one for the rest, which
+    finds the map compiled when it comes to need it.
     Returns whether there was anything to do.
     """
     folder = cache_folder()
@@ -86,7 +87,8 @@ def ensure_compiled(parts: Sequence[str]) -> bool:
     if not missing:
         return False
     mapping = [part for part in missing if part == "map" or part.startswith(("drizzle/", "blot/"))]
-    groups = [mapping[:2], [part for part in missing if part not in mapping] + mapping[2:]]
+    others = [part for part in missing if part not in mapping]
+    groups = [mapping[:2] + others[:1], others[1:] + mapping[2:]]
     command = [sys.executable, "-m", "workers.warmup"]
     compilers = [
         (group, subprocess.Popen([*command, *group], stderr=subprocess.DEVNULL))  # noqa: S603 (own code)
