@@ -14,7 +14,6 @@ from mosaic.errors import BudgetError
 from mosaic.exposure.model import Exposure
 from mosaic.graph.job import CELLS_BYTES, TaskLimits
 from mosaic.graph.plan import Layer, Plan
-from mosaic.places import is_remote
 
 MIB = 1 << 20
 
@@ -259,10 +258,7 @@ def _with_caches(plan: Plan, limits: TaskLimits, spare: int, *, keep_stacks: boo
     """Share what memory is left between the caches of a process, each up to what it can use."""
     frame = plan.separate.grid.shape_yx
     stacks = 10 * frame.ny * frame.nx * len(plan.exposures) if keep_stacks and plan.settings.median else 0
-    # Of files on this machine the system keeps what was read; masks and the median are kept all the same.
-    inputs = 4 * _covered_pixels(plan.separate) + sum(
-        chip.shape_yx.ny * chip.shape_yx.nx * (6 if is_remote(chip.sci.path) else 1) for chip in plan.chips
-    )
+    inputs = 6 * sum(chip.shape_yx.ny * chip.shape_yx.nx for chip in plan.chips)
     stack_bytes = min(STACK_CACHE_BYTES, stacks, spare // 2)
     return replace(
         limits,
