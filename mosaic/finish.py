@@ -46,23 +46,13 @@ class _Early:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a run leaves."""
-
-    products: tuple[Place, ...]
-    """Files."""
-    messages: tuple[tuple[str, str], ...]
-    """Level and line that tell of the quality report."""
-    problems: tuple[str, ...]
-    """Why there is no report, if there should be one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reported:
+class Reported:
     """What became of the quality report."""
 
     messages: tuple[tuple[str, str], ...] = ()
+    """Level and line, to be told."""
     problems: tuple[str, ...] = ()
+    """Why there is no report, if there should be one."""
 
 
 class Finish(SilentObserver):
@@ -136,7 +126,7 @@ class Finish(SilentObserver):
 
         return _Early(headers, look_ahead(self._job))
 
-    def write(self, cancel: CancelToken) -> Finished:
+    def write(self, cancel: CancelToken) -> tuple[list[Place], Reported]:
         """Write all files, the inputs last; a run that is cancelled stops between two rows of tiles.
 
         Raises
@@ -151,7 +141,7 @@ class Finish(SilentObserver):
         start = time.perf_counter()
         with ExitStack() as held:
             folder = held.enter_context(folder_on_disk(self._names.folder))
-            report: Callable[[], _Reported] = self._reporting(early)
+            report: Callable[[], Reported] = self._reporting(early)
             local = replace(self._names, folder=folder)
             written: list[Path] = []
             if settings.driz_combine:
@@ -167,25 +157,25 @@ class Finish(SilentObserver):
             products = deliver(written, folder, self._names.folder)
         self._clock.add("Export", time.perf_counter() - start - waited)
         self._clock.add("Report", waited)
-        return Finished(tuple(products), reported.messages, reported.problems)
+        return products, reported
 
-    def _reporting(self, early: _Early) -> Callable[[], _Reported]:
+    def _reporting(self, early: _Early) -> Callable[[], Reported]:
         """What gives the report: it is begun now, where memory allows that, else when it is asked for."""
         if not self._with_report:
-            return _Reported
+            return Reported
         if self._budget.reports_beside:
             return self._pool.submit(self._report, early).result
         return lambda: self._report(early)
 
-    def _report(self, early: _Early) -> _Reported:
+    def _report(self, early: _Early) -> Reported:
         """Write the quality report into the job folder."""
         from mosaic.quality.report import report_job  # noqa: PLC0415
 
         report, problem = report_job(self._job, self._names.rootname, early.checks)
         if report is None:
-            return _Reported((("WARNING", problem),), (problem,))
+            return Reported((("WARNING", problem),), (problem,))
         bad = report.with_verdict("bad")
         told = [("WARNING", f"{check.title}: {check.shown}; {check.advice}") for check in bad]
         page = self._job.folder / "report" / "report.html"
         counts = f"{len(bad)} bad, {len(report.with_verdict('look'))} worth a look"
-        return _Reported((*told, ("INFO", f"quality report {page}: {counts}")))
+        return Reported((*told, ("INFO", f"quality report {page}: {counts}")))

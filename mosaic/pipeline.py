@@ -298,24 +298,24 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
                     driver = Driver(job, backend, budget.limits, finish, run.cancel)
                     driver.run(tasks, done)
                 forget_job_state()
-                finished = finish.write(run.cancel)
+                products, reported = finish.write(run.cancel)
         finally:
             release(job.store)
         forget_job_state()
-        for level, line in finished.messages:
+        for level, line in reported.messages:
             observer.message(level, line)
     clock.add("Total", time.perf_counter() - run.start)
     observer.end(ok=True)
     if not options.keep_job:
         remove(job.folder)
     return Result(
-        finished.products,
+        tuple(products),
         job.folder,
         clock.rows(),
         watch.peak_bytes,
         budget,
         catalogue.rejected,
-        (*catalogue.notes, *notes, *driver.warnings, *finished.problems),
+        (*catalogue.notes, *notes, *driver.warnings, *reported.problems),
     )
 
 
