@@ -14,10 +14,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from llvmlite.binding import Linkage, create_new_module_pass_manager
 from numba import config, njit
 from numba.core.compiler import Compiler
 
@@ -68,7 +69,7 @@ def part(function: Callable[..., Any]) -> Any:  # noqa: ANN401
 
 
 class _PartCompiler(Compiler):  # type: ignore[misc]  # numba is not followed
-    """Leaves the optimisation of a part to the kernels that it becomes part of.
+    """Leaves the optimisation of a part, and its machine code, to the kernels that it becomes part of.
 
     numba would optimise each part with all that it calls, and all of that again in whatever calls it: a
     quarter of the time that the first run on a machine spends on compiling. Nearly as much goes into the
@@ -76,16 +77,37 @@ class _PartCompiler(Compiler):  # type: ignore[misc]  # numba is not followed
     """
 
     def define_pipelines(self) -> Any:  # noqa: ANN401
-        """Give the passes of numba a library that is not optimised."""
+        """Give the passes of numba a library that is only there to be linked."""
         library = self.state.targetctx.codegen().create_library(self.state.func_id.func_qualname)
         library.enable_object_caching()
         library._optimize_final_module = _do_nothing  # noqa: SLF001 (numba has no other way)
+        library._finalize_final_module = partial(_finalize_without_code, library)  # noqa: SLF001
         self.state.library = library
         return super().define_pipelines()
 
 
 def _do_nothing() -> None:
     """Stand in for an optimisation."""
+
+
+def _finalize_without_code(library: Any) -> None:  # noqa: ANN401
+    """Finish the library of a part, keeping its functions for linking and from the engine.
+
+    Of a function that several kernels contain the engine keeps the one it gets first. That would be the one
+    of the part, which is not optimised.
+    """
+    library._finalized = True  # noqa: SLF001
+    linked = library._get_module_for_linking()  # noqa: SLF001
+    module = library._final_module  # noqa: SLF001
+    if linked is module:
+        library._shared_module = module.clone()  # noqa: SLF001
+    for function in module.functions:
+        if not function.is_declaration:
+            function.linkage = Linkage.internal
+    passes = create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, library.codegen._pass_builder())  # noqa: SLF001
+    type(library)._finalize_final_module(library)  # noqa: SLF001
 
 
 def _compiled(function: Callable[..., Any], *, forceinline: bool, is_part: bool) -> Any:  # noqa: ANN401
