@@ -20,15 +20,19 @@ from mosaic.geometry.wcs import ChipWcs
 from mosaic.kernels.pixmap import MapModel, map_row
 from mosaic.types import DoubleArray, ShapeYX
 
-PIECE_PX: Final = (64.0, 32.0, 16.0)
-"""Lengths of the pieces that are tried, longest first."""
-PIECE_ERROR_PX: Final = 2.0e-9
-"""Largest difference between a piece of a row and the exact positions that is accepted, output pixels."""
+PATCH_PX: Final = (64.0, 32.0, 16.0)
+"""Sizes of the patches that are tried, largest first."""
+PATCH_ERROR_PX: Final = 2.0e-9
+"""Largest difference between a patch and the exact positions that is accepted, output pixels."""
+_N_PROBED: Final = 12
+"""Rows of a chip in which that difference is measured: spread so that no two lie alike in their patches."""
 _FAR_PX: Final = 1.0e9
 """Where a chip 90 degrees or more from the tangent point is mapped: out of any frame."""
 
 
-def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0, *, in_pieces: bool = True) -> MapModel:
+def build_map_model(
+    wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0, *, in_patches: bool = True
+) -> MapModel:
     """Assemble the map from 0-based chip pixels to 0-based output pixels.
 
     Parameters
@@ -40,8 +44,8 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0, *, in_pie
     stepsize : int
         0: exact at every pixel. F > 0: bilinear in a table of exact positions with a node every
         F pixels, starting at FITS pixel 0 (DrizzlePac's `stepsize`).
-    in_pieces : bool
-        Whether an exact model gets pieces of rows (`cut_rows`), of use when whole rows are mapped.
+    in_patches : bool
+        Whether an exact model gets patches (`with_patches`), of use when whole rows are mapped.
 
     Raises
     ------
@@ -65,48 +69,58 @@ def build_map_model(wcs: ChipWcs, grid: OutputGrid, stepsize: int = 0, *, in_pie
         table_axes=_own(wcs.table_axes),
         homography=homography,
         nodes=_node_table(wcs, homography, stepsize) if stepsize else np.zeros((0, 0, 2)),
-        cuts=np.zeros(0),
+        cuts_x=np.zeros(0),
+        cuts_y=np.zeros(0),
         bends_x=np.zeros(0),
         bends_y=np.zeros(0),
         bend_reach=0.0,
     )
-    return cut_rows(model, wcs.shape_yx) if in_pieces and not stepsize else model
+    return with_patches(model, wcs.shape_yx) if in_patches and not stepsize else model
 
 
-def cut_rows(model: MapModel, shape_yx: ShapeYX) -> MapModel:
-    """Give an exact model the longest pieces of rows whose cubics are as good as exact positions.
+def with_patches(model: MapModel, shape_yx: ShapeYX) -> MapModel:
+    """Give an exact model the largest patches whose cubics are as good as exact positions.
 
-    The pieces begin at the nodes of the look-up tables. A model for which no length in `PIECE_PX`
-    keeps the error below `PIECE_ERROR_PX`, or whose tables have nodes closer than that, is returned as it
-    is: every pixel is evaluated by itself.
+    The patches begin at the nodes of the look-up tables. A model for which no size in `PATCH_PX` keeps the
+    error below `PATCH_ERROR_PX`, or whose tables have nodes closer than that, is returned as it is: every
+    pixel is evaluated by itself.
 
     Parameters
     ----------
     model : MapModel
-        Exact model without pieces.
+        Exact model without patches.
     shape_yx : ShapeYX
         Shape of the chip.
     """
-    nx = shape_yx.nx
     is_shifted = bool(model.d2im_x.any() or model.d2im_y.any())
     bends_x, bends_y = _table_nodes(model, (0, 1), 0), _table_nodes(model, (0, 1), 3)
-    nodes = np.concatenate([bends_x, _table_nodes(model, (2, 3), 0)])
-    inside = np.unique(nodes[(nodes > 1.0) & (nodes < nx)])
-    ends = np.concatenate([[1.0], inside, [float(nx)]])
-    for length in PIECE_PX:
-        if len(ends) > 2 and len(ends) * length > 2.0 * nx:
+    ends_x = _ends(np.concatenate([bends_x, _table_nodes(model, (2, 3), 0)]), shape_yx.nx)
+    ends_y = _ends(np.concatenate([bends_y, _table_nodes(model, (2, 3), 3)]), shape_yx.ny)
+    for size in PATCH_PX:
+        if _are_close(ends_x, size) or _are_close(ends_y, size):
             continue
-        cut = model._replace(
-            cuts=_subdivided(ends, length),
+        patched = model._replace(
+            cuts_x=_subdivided(ends_x, size),
+            cuts_y=_subdivided(ends_y, size),
             bends_x=bends_x if is_shifted else np.zeros(0),
             bends_y=bends_y if is_shifted else np.zeros(0),
             bend_reach=float(max(np.abs(model.d2im_x).max(), np.abs(model.d2im_y).max()))
             if is_shifted
             else 0.0,
         )
-        if _piece_error(model, cut, shape_yx) <= PIECE_ERROR_PX:
-            return cut
+        if _patch_error(model, patched, shape_yx) <= PATCH_ERROR_PX:
+            return patched
     return model
+
+
+def _ends(nodes: DoubleArray, n: int) -> DoubleArray:
+    """Look-up nodes within a chip of `n` pixels along their axis, and its first and last pixel."""
+    return np.unique(np.concatenate([[1.0], nodes[(nodes > 1.0) & (nodes < n)], [float(n)]]))
+
+
+def _are_close(ends: DoubleArray, size: float) -> bool:
+    """Whether look-up nodes lie closer on average than half a patch."""
+    return len(ends) > 2 and len(ends) * size > 2.0 * ends[-1]
 
 
 def _table_nodes(model: MapModel, tables: tuple[int, int], axis: int) -> DoubleArray:
@@ -122,7 +136,7 @@ def _table_nodes(model: MapModel, tables: tuple[int, int], axis: int) -> DoubleA
 
 
 def _subdivided(ends: DoubleArray, length: float) -> DoubleArray:
-    """Ends of pieces no longer than `length` between given ends."""
+    """Ends of patches no longer than `length` between given ends."""
     parts = [
         np.linspace(low, high, max(1, math.ceil((high - low) / length)), endpoint=False)
         for low, high in pairwise(ends)
@@ -130,14 +144,14 @@ def _subdivided(ends: DoubleArray, length: float) -> DoubleArray:
     return np.concatenate([*parts, ends[-1:]])
 
 
-def _piece_error(exact: MapModel, cut: MapModel, shape_yx: ShapeYX) -> float:
+def _patch_error(exact: MapModel, patched: MapModel, shape_yx: ShapeYX) -> float:
     """Largest difference between two models on rows spread over a chip, output pixels."""
     ny, nx = shape_yx
     planes = np.empty((4, nx + 1))
     worst = 0.0
-    for row in np.unique(np.linspace(-0.5, ny - 0.5, 9).round(2)):
+    for row in np.unique(np.linspace(-0.5, ny - 0.5, _N_PROBED).round(2)):
         map_row(exact, 0, nx + 1, -0.5, float(row), planes[0], planes[1])
-        map_row(cut, 0, nx + 1, -0.5, float(row), planes[2], planes[3])
+        map_row(patched, 0, nx + 1, -0.5, float(row), planes[2], planes[3])
         worst = max(worst, float(np.abs(planes[:2] - planes[2:]).max()))
     return worst
 

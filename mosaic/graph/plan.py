@@ -250,7 +250,7 @@ def plan_layers(chips: Sequence[Chip], specs: Sequence[LayerSpec]) -> tuple[Laye
             ratio = spec.grid.scale_arcsec / chip.idcscale_arcsec
             key = (spec.grid, lattice_step(side, ratio))
             if key not in outlines:
-                model = build_map_model(chip.wcs, spec.grid, in_pieces=False)
+                model = build_map_model(chip.wcs, spec.grid, in_patches=False)
                 outlines[key] = ChipOutline.from_map(model, chip.shape_yx, key[1])
             boxes[number].append(outlines[key].box())
             reached = outlines[key].tiles(

@@ -17,7 +17,7 @@ import numpy as np
 
 from mosaic.kernels._compile import kernel, part
 from mosaic.kernels.blot_polynomial import IndexYX, pixel, poly3_row, poly5_row
-from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
+from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
 from mosaic.types import DoubleArray, FloatArray
 
 ChipWindow: TypeAlias = tuple[int, int, int, int]
@@ -189,7 +189,7 @@ def _blot(
     n = x1 - x0
     x = np.empty(n, np.float64)
     y = np.empty(n, np.float64)
-    work = np.empty(MAP_SCRATCH, np.float64)
+    work = map_scratch(model)
     factor = np.float32(scale)
     for row in range(y1 - y0):
         map_into(model, x0, n, 0.0, float(y0 + row), x, y, work)

@@ -197,8 +197,8 @@ def columns_in_reach(
         How far a drop extends from its mapped centre, output pixels.
     target : Target
         The tile.
-    work : ndarray of float64, shape (MAP_SCRATCH,)
-        To work with.
+    work : ndarray of float64
+        A `map_scratch`, to work with.
     samples : ndarray of float64, shape (4, >= n_samples(nx))
         To work with.
 

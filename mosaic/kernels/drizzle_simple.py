@@ -29,7 +29,7 @@ from mosaic.kernels.deposit import (
     n_samples,
     nint,
 )
-from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
+from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
 from mosaic.types import DoubleArray, FloatArray, IntArray
 
 FWHM_PER_SIGMA = 2.3548
@@ -61,7 +61,7 @@ def drizzle_point(
     y0, x0 = chip_origin_yx
     ny, nx = value.shape
     xs, ys = np.empty(nx), np.empty(nx)
-    work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     n_hit = 0
     spread = 0.0
     for band in range(0, ny, BAND_ROWS):
@@ -105,7 +105,7 @@ def drizzle_tophat(
     ny, nx = value.shape
     half = 0.5 * pixfrac / scale_ratio
     xs, ys = np.empty(nx), np.empty(nx)
-    work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     n_hit = 0
     spread = 0.0
     for band in range(0, ny, BAND_ROWS):
@@ -161,7 +161,7 @@ def drizzle_gaussian(
     norm = rate / np.pi
     profile = np.empty(int(2.0 * half) + 3)
     xs, ys = np.empty(nx), np.empty(nx)
-    work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     n_hit = 0
     spread = 0.0
     for band in range(0, ny, BAND_ROWS):
@@ -245,7 +245,7 @@ def _drizzle_lanczos(
     table = lanczos_table(order)
     profile = np.empty(int(2.0 * half) + 3)
     xs, ys = np.empty(nx), np.empty(nx)
-    work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     n_hit = 0
     spread = 0.0
     for band in range(0, ny, BAND_ROWS):

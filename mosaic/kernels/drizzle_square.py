@@ -28,7 +28,7 @@ from mosaic.kernels.deposit import (
     n_samples,
 )
 from mosaic.kernels.overlap import AREA_NOISE, cell_overlap
-from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
+from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
 from mosaic.kernels.shares import (
     COLUMN,
     INVERSE,
@@ -364,7 +364,7 @@ def drizzle_square(
     corners = np.empty((8, nx + 1 + LENGTH))
     work, wide = np.empty(SCRATCH), np.empty(SCRATCH)
     areas, wide_areas = np.empty(MAX_CELLS**2 * BLOCK), np.empty(MAX_CELLS**2 * BLOCK)
-    map_work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    map_work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     slots = np.empty(BLOCK, np.int64)
     given = make_given(BLOCK)
     table = np.zeros(TABLE)

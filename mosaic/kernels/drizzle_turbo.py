@@ -24,7 +24,7 @@ from mosaic.kernels.deposit import (
     n_samples,
     nint,
 )
-from mosaic.kernels.pixmap import MAP_SCRATCH, MapModel, map_into
+from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
 from mosaic.kernels.stretches import (
     ALONG,
     LENGTH,
@@ -225,7 +225,7 @@ def drizzle_turbo(
     half = 0.5 * pixfrac / scale_ratio
     norm = (scale_ratio / pixfrac) ** 2
     xs, ys = np.empty(nx + LENGTH + WIDTH), np.empty(nx + LENGTH + WIDTH)
-    work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
+    work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     boxes = np.empty((5, nx + LENGTH + WIDTH))
     box = (boxes[0], boxes[1], boxes[2], boxes[3], boxes[4])
     given = make_given(nx)

@@ -5,8 +5,8 @@ evaluated at the D2IM-corrected point and added, then one homography, because a 
 seen through another tangent plane is a projective map. The other way is DrizzlePac's: bilinear
 interpolation in a table of exact positions with one node every `step` pixels.
 
-Rows are not evaluated pixel by pixel: between two look-up nodes a row of positions is so smooth that
-a cubic through four exact positions of a piece of it stands for all of them. How long a piece may be is
+Positions are not evaluated pixel by pixel: between look-up nodes they are so smooth that a cubic in x and y
+through sixteen exact positions of a patch of the chip stands for all of them. How large a patch may be is
 found by measurement when a model is built; pixels and rows at a bend are evaluated exactly.
 
 Covers the evaluation of a `MapModel`. Does not cover building one (`mosaic.geometry.pixmap`).
@@ -28,7 +28,7 @@ BLOCK = 256
 """Pixels worked on at a time: all scratch of a block stays in the first-level cache."""
 
 N_NODES = 4
-"""Exact positions in a piece of a row."""
+"""Exact positions in a patch along each axis."""
 
 # Scratch is one array cut at multiples of BLOCK: constant distances are what lets the compiler
 # prove that the parts do not overlap, without which no loop would be vectorised.
@@ -42,9 +42,12 @@ _INDEX_Y = 6 * BLOCK
 _X_NODES = 7 * BLOCK
 _Y_NODES = 8 * BLOCK
 _PLACES = 9 * BLOCK
-_CUBICS = 10 * BLOCK
-MAP_SCRATCH = 12 * BLOCK
-"""Numbers that `map_into` needs to work with."""
+# Which patches are at hand: their row, the first and one past the last column; then the patches themselves.
+_ROW_AT_HAND = 10 * BLOCK
+_FIRST_AT_HAND = 10 * BLOCK + 1
+_STOP_AT_HAND = 10 * BLOCK + 2
+_PATCHES = 10 * BLOCK + 8
+_PATCH = 2 * N_NODES**2
 
 
 class MapModel(NamedTuple):
@@ -77,15 +80,25 @@ class MapModel(NamedTuple):
     nodes: DoubleArray
     """Table of 0-based output positions at the nodes, (n_node_y, n_node_x, 2), last axis x, y;
     (0, 0, 2) when exact."""
-    cuts: DoubleArray
-    """Where pieces of a row begin, FITS x, ascending, and where the last one ends; positions beyond are
-    evaluated by themselves. Shape (0,): all are."""
+    cuts_x: DoubleArray
+    """Where patches begin, FITS x, ascending, and where the last one ends; positions beyond are evaluated by
+    themselves. Shape (0,): all are."""
+    cuts_y: DoubleArray
+    """Likewise, FITS y; rows beyond are evaluated by themselves."""
     bends_x: DoubleArray
     """FITS x of the NPOL nodes; positions nearer than `bend_reach` to one are evaluated by themselves."""
     bends_y: DoubleArray
     """FITS y of the NPOL nodes, likewise for whole rows."""
     bend_reach: float
-    """How far D2IM shifts a position at most, pixels; 0: bends are where the pieces begin."""
+    """How far D2IM shifts a position at most, pixels; 0: bends are where the patches begin."""
+
+
+@kernel
+def map_scratch(model: MapModel) -> DoubleArray:
+    """Numbers that `map_into` needs to work with; it finds the patches of its last row in them."""
+    work = np.empty(_PATCHES + _PATCH * max(0, model.cuts_x.shape[0] - 1))
+    work[_ROW_AT_HAND] = -1.0
+    return work
 
 
 @part
@@ -219,17 +232,19 @@ def _interpolate_nodes(
 
 
 @part
-def _crosses_bend(model: MapModel, row: float) -> bool:
-    """Whether a row of positions may cross from one row of NPOL nodes to the next."""
+def _is_in_patches(model: MapModel, row: float) -> bool:
+    """Whether patches hold for a row; not if it may cross from one row of NPOL nodes to the next."""
+    if model.step > 0 or model.cuts_x.shape[0] < 2 or not model.cuts_y[0] <= row <= model.cuts_y[-1]:
+        return False
     n_near = 0
     for k in range(model.bends_y.shape[0]):
         n_near += abs(row - model.bends_y[k]) <= model.bend_reach
-    return n_near > 0
+    return n_near == 0
 
 
 @part
-def _first_piece(cuts: DoubleArray, at: float) -> int:
-    """Index of the piece that holds the FITS position `at`; the first or last one beyond them."""
+def _first_cut(cuts: DoubleArray, at: float) -> int:
+    """Index of the patch that holds the FITS position `at` along an axis; the outermost one beyond."""
     low, high = 0, cuts.shape[0] - 2
     while low < high:
         middle = (low + high + 1) // 2
@@ -240,44 +255,77 @@ def _first_piece(cuts: DoubleArray, at: float) -> int:
     return low
 
 
-@part
-def _fit_pieces(model: MapModel, first: int, n: int, row: float, work: DoubleArray) -> None:
-    """Cubics of `n` pieces of a row through four exact positions each, eight numbers a piece from `_CUBICS`.
+_OUTER = 0.9238795325112867
+_INNER = 0.3826834323650898
 
-    A piece runs from -1 to 1 in its own variable; the positions are at the Chebyshev nodes.
-    """
-    outer, inner = 0.9238795325112867, 0.3826834323650898
-    for k in range(n):
-        centre = 0.5 * (model.cuts[first + k] + model.cuts[first + k + 1])
-        half = 0.5 * (model.cuts[first + k + 1] - model.cuts[first + k])
-        work[4 * k + _U] = centre - outer * half
-        work[4 * k + 1 + _U] = centre - inner * half
-        work[4 * k + 2 + _U] = centre + inner * half
-        work[4 * k + 3 + _U] = centre + outer * half
-    for k in range(4 * n):
-        work[k + _V] = row
-    x_nodes, y_nodes = work[_X_NODES : _X_NODES + BLOCK], work[_Y_NODES : _Y_NODES + BLOCK]
-    _map_block(model, 4 * n, work, 0, x_nodes, y_nodes)
-    outer2, inner2 = outer * outer, inner * inner
+
+@part
+def _node(number: int) -> float:
+    """Chebyshev nodes from -1 to 1."""
+    size = _OUTER if number in (0, 3) else _INNER
+    return size if number > 1 else -size
+
+
+@part
+def _cubic_through(p0: float, p1: float, p2: float, p3: float) -> tuple[float, float, float, float]:
+    """Coefficients, constant first, of the cubic that has these values at the nodes."""
+    outer2, inner2 = _OUTER * _OUTER, _INNER * _INNER
     scale = 1.0 / (outer2 - inner2)
-    for k in range(n):
-        for axis in range(2):
-            p = x_nodes if axis == 0 else y_nodes
-            even_outer, even_inner = 0.5 * (p[4 * k] + p[4 * k + 3]), 0.5 * (p[4 * k + 1] + p[4 * k + 2])
-            odd_outer = 0.5 * (p[4 * k + 3] - p[4 * k]) / outer
-            odd_inner = 0.5 * (p[4 * k + 2] - p[4 * k + 1]) / inner
-            square = (even_outer - even_inner) * scale
-            cube = (odd_outer - odd_inner) * scale
-            at = _CUBICS + 8 * k + 4 * axis
-            work[at] = even_inner - inner2 * square
-            work[at + 1] = odd_inner - inner2 * cube
-            work[at + 2] = square
-            work[at + 3] = cube
+    even_outer, even_inner = 0.5 * (p0 + p3), 0.5 * (p1 + p2)
+    odd_outer, odd_inner = 0.5 * (p3 - p0) / _OUTER, 0.5 * (p2 - p1) / _INNER
+    square = (even_outer - even_inner) * scale
+    cube = (odd_outer - odd_inner) * scale
+    return even_inner - inner2 * square, odd_inner - inner2 * cube, square, cube
 
 
 @part
-def _evaluate_piece(
-    cubic: DoubleArray,
+def _fit_patches(model: MapModel, j: int, first: int, stop: int, work: DoubleArray) -> None:
+    """Fit the patches of row `j` in the columns from `first` to before `stop` and note that they are at hand.
+
+    A patch runs from -1 to 1 along both axes in its own variables; its numbers are the coefficients of
+    ``s**q * t**p`` at ``8 * q + p`` for x and 4 after that for y, with `s` along y and `t` along x.
+    """
+    centre_y = 0.5 * (model.cuts_y[j] + model.cuts_y[j + 1])
+    half_y = 0.5 * (model.cuts_y[j + 1] - model.cuts_y[j])
+    x_nodes, y_nodes = work[_X_NODES : _X_NODES + BLOCK], work[_Y_NODES : _Y_NODES + BLOCK]
+    square = N_NODES * N_NODES
+    for i in range(first, stop, BLOCK // square):
+        count = min(BLOCK // square, stop - i)
+        for k in range(count):
+            centre_x = 0.5 * (model.cuts_x[i + k] + model.cuts_x[i + k + 1])
+            half_x = 0.5 * (model.cuts_x[i + k + 1] - model.cuts_x[i + k])
+            for q in range(N_NODES):
+                for p in range(N_NODES):
+                    work[square * k + N_NODES * q + p + _U] = centre_x + _node(p) * half_x
+                    work[square * k + N_NODES * q + p + _V] = centre_y + _node(q) * half_y
+        _map_block(model, square * count, work, 0, x_nodes, y_nodes)
+        for k in range(count):
+            for axis in range(2):
+                found = x_nodes if axis == 0 else y_nodes
+                at = _PATCHES + _PATCH * (i - first + k) + N_NODES * axis
+                for q in range(N_NODES):
+                    n = square * k + N_NODES * q
+                    along = _cubic_through(found[n], found[n + 1], found[n + 2], found[n + 3])
+                    for p in range(N_NODES):
+                        work[at + 8 * q + p] = along[p]
+                for p in range(N_NODES):
+                    n = at + p
+                    across = _cubic_through(work[n], work[n + 8], work[n + 16], work[n + 24])
+                    for q in range(N_NODES):
+                        work[n + 8 * q] = across[q]
+    work[_ROW_AT_HAND], work[_FIRST_AT_HAND], work[_STOP_AT_HAND] = float(j), float(first), float(stop)
+
+
+@part
+def _in_row(patch: DoubleArray, s: float, p: int) -> float:
+    """Coefficient `p` of a patch in the row `s`."""
+    return ((patch[p + 24] * s + patch[p + 16]) * s + patch[p + 8]) * s + patch[p]
+
+
+@part
+def _evaluate_patch(
+    patch: DoubleArray,
+    s: float,
     centre: float,
     rate: float,
     column: int,
@@ -287,9 +335,9 @@ def _evaluate_piece(
     x_out: DoubleArray,
     y_out: DoubleArray,
 ) -> None:
-    """Positions of the columns ``column + k``, ``k0 <= k < k1``, from the cubics of their piece."""
-    a0, a1, a2, a3 = cubic[0], cubic[1], cubic[2], cubic[3]
-    b0, b1, b2, b3 = cubic[4], cubic[5], cubic[6], cubic[7]
+    """Positions of the columns ``column + k``, ``k0 <= k < k1``, in the row `s` of their patch."""
+    a0, a1, a2, a3 = _in_row(patch, s, 0), _in_row(patch, s, 1), _in_row(patch, s, 2), _in_row(patch, s, 3)
+    b0, b1, b2, b3 = _in_row(patch, s, 4), _in_row(patch, s, 5), _in_row(patch, s, 6), _in_row(patch, s, 7)
     for k in range(k0, k1):
         t = ((float(column + k) + dx) - centre) * rate
         x_out[k] = ((a3 * t + a2) * t + a1) * t + a0
@@ -297,7 +345,7 @@ def _evaluate_piece(
 
 
 @part
-def _map_pieces(
+def _map_patches(
     model: MapModel,
     column: int,
     dx: float,
@@ -307,28 +355,32 @@ def _map_pieces(
     x_out: DoubleArray,
     y_out: DoubleArray,
 ) -> None:
-    """Map the FITS positions ``(column + k + dx, row)``, ``k = 0 … n - 1``, piece by piece."""
-    cuts = model.cuts
-    piece = _first_piece(cuts, float(column) + dx)
-    last = _first_piece(cuts, float(column + n - 1) + dx)
+    """Map the FITS positions ``(column + k + dx, row)``, ``k = 0 … n - 1``, patch by patch."""
+    cuts = model.cuts_x
+    j = _first_cut(model.cuts_y, row)
+    first = _first_cut(cuts, float(column) + dx)
+    last = _first_cut(cuts, float(column + n - 1) + dx)
+    is_at_hand = work[_ROW_AT_HAND] == j and work[_FIRST_AT_HAND] <= first and last < work[_STOP_AT_HAND]
+    if not is_at_hand:
+        _fit_patches(model, j, first, last + 1, work)
+    begin = int(work[_FIRST_AT_HAND])
+    low_y, high_y = model.cuts_y[j], model.cuts_y[j + 1]
+    s = (row - 0.5 * (low_y + high_y)) * (2.0 / (high_y - low_y))
     k = 0
-    while piece <= last:
-        count = min(BLOCK // N_NODES, last - piece + 1)
-        _fit_pieces(model, piece, count, row, work)
-        for m in range(count):
-            low, high = cuts[piece + m], cuts[piece + m + 1]
-            stop = n
-            if piece + m < last:
-                stop = min(n, max(k, int(np.ceil(high - dx)) - column))
-                # Decided by the positions themselves, which do not depend on where the window begins.
-                while stop > k and float(column + stop - 1) + dx >= high:
-                    stop -= 1
-                while stop < n and float(column + stop) + dx < high:
-                    stop += 1
-            cubic = work[_CUBICS + 8 * m : _CUBICS + 8 * m + 8]
-            _evaluate_piece(cubic, 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out)
-            k = stop
-        piece += count
+    for i in range(first, last + 1):
+        low, high = cuts[i], cuts[i + 1]
+        stop = n
+        if i < last:
+            stop = min(n, max(k, int(np.ceil(high - dx)) - column))
+            # Decided by the positions themselves, which do not depend on where the window begins.
+            while stop > k and float(column + stop - 1) + dx >= high:
+                stop -= 1
+            while stop < n and float(column + stop) + dx < high:
+                stop += 1
+        at = _PATCHES + _PATCH * (i - begin)
+        patch = work[at : at + _PATCH]
+        _evaluate_patch(patch, s, 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out)
+        k = stop
 
 
 @part
@@ -364,16 +416,16 @@ def _mend_row(
     x_out: DoubleArray,
     y_out: DoubleArray,
 ) -> None:
-    """Evaluate exactly what the cubics do not hold for: bends, and positions beyond the pieces.
+    """Evaluate exactly what the cubics do not hold for: bends, and positions beyond the patches.
 
     So near an NPOL node that is at a bend D2IM decides on which side of it a position is.
     """
     count = 0
     reach = model.bend_reach
-    low, high = model.cuts[0], model.cuts[-1]
+    low, high = model.cuts_x[0], model.cuts_x[-1]
     n_bends = model.bends_x.shape[0]
     for m in range(-2, n_bends):
-        # -2 and -1 stand for what lies before the first piece and after the last one.
+        # -2 and -1 stand for what lies before the first patch and after the last one.
         first, stop = 0, n
         if m == -2:
             stop = min(n, int(np.ceil(low - dx)) - column + 1)
@@ -406,10 +458,10 @@ def map_into(
     y_out: DoubleArray,
     work: DoubleArray,
 ) -> None:
-    """What `map_row` does, with `MAP_SCRATCH` numbers to work with."""
+    """What `map_row` does, with `map_scratch` to work with: best for rows that follow each other."""
     row = y + 1.0
-    if model.step == 0 and model.cuts.shape[0] > 1 and not _crosses_bend(model, row):
-        _map_pieces(model, ix0 + 1, dx, n, row, work, x_out, y_out)
+    if _is_in_patches(model, row):
+        _map_patches(model, ix0 + 1, dx, n, row, work, x_out, y_out)
         _mend_row(model, ix0 + 1, dx, n, row, work, x_out, y_out)
         return
     for at in range(0, n, BLOCK):
@@ -445,7 +497,7 @@ def map_row(
     x_out, y_out : ndarray of float64, shape (>= n,)
         0-based output positions.
     """
-    map_into(model, ix0, n, dx, y, x_out, y_out, np.empty(MAP_SCRATCH, np.float64))
+    map_into(model, ix0, n, dx, y, x_out, y_out, map_scratch(model))
 
 
 @part
@@ -457,7 +509,7 @@ def map_points_into(
     y_out: DoubleArray,
     work: DoubleArray,
 ) -> None:
-    """What `map_points` does, with `MAP_SCRATCH` numbers to work with."""
+    """What `map_points` does, with `map_scratch` to work with."""
     n = x.shape[0]
     for at in range(0, n, BLOCK):
         count = min(BLOCK, n - at)
@@ -485,4 +537,4 @@ def map_points(
     x_out, y_out : ndarray of float64, shape (n,)
         0-based output positions.
     """
-    map_points_into(model, x, y, x_out, y_out, np.empty(MAP_SCRATCH, np.float64))
+    map_points_into(model, x, y, x_out, y_out, map_scratch(model))

@@ -32,7 +32,7 @@ from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.plan import LayerSpec, final_drop, plan_layers, reach
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.pixmap import MapModel, map_into, map_row, map_scratch
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack
@@ -235,8 +235,9 @@ def map_work(subject: Subject) -> Work:
 @njit(nogil=True)
 def _map_rows(model: MapModel, ny: int, nx: int, u: DoubleArray, v: DoubleArray) -> None:
     """As kernels do it, without Python between rows."""
+    work = map_scratch(model)
     for row in range(ny):
-        map_row(model, 0, nx, 0.0, float(row), u, v)
+        map_into(model, 0, nx, 0.0, float(row), u, v, work)
 
 
 STAGES: dict[str, Callable[[Subject], Work]] = {

@@ -13,7 +13,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from mosaic.errors import ParameterError
 from mosaic.geometry.grid import CustomFrame, OutputGrid, custom_grid, default_grid
-from mosaic.geometry.pixmap import build_map_model, cut_rows, map_pixels
+from mosaic.geometry.pixmap import build_map_model, map_pixels, with_patches
 from mosaic.geometry.wcs import ChipWcs
 from mosaic.kernels.pixmap import map_points, map_row
 from mosaic.types import ShapeYX
@@ -52,25 +52,26 @@ def test_map_agrees_with_astropy_to_a_ten_millionth_of_a_pixel(
     np.testing.assert_allclose(kernel, expected, rtol=0.0, atol=1e-7)
 
 
-def test_rows_in_pieces_are_as_exact_as_single_pixels() -> None:
+def test_positions_of_patches_are_as_exact_as_single_pixels() -> None:
     """Every pixel corner of a chip with all tables: rows and columns at look-up nodes among them."""
     ny, nx = shape = (150, 779)
     plain = distorted_model(7, shape)
-    cut = cut_rows(plain, ShapeYX(*shape))
-    assert len(cut.cuts) > nx // 16
-    assert 0.0 < cut.bend_reach < 1.0
-    exact, pieces = np.empty((2, nx + 1)), np.empty((2, nx + 1))
+    patched = with_patches(plain, ShapeYX(*shape))
+    assert len(patched.cuts_x) > nx // 16
+    assert len(patched.cuts_y) > ny // 16
+    assert 0.0 < patched.bend_reach < 1.0
+    exact, found = np.empty((2, nx + 1)), np.empty((2, nx + 1))
     for y in np.arange(ny + 1) - 0.5:
         map_row(plain, 0, nx + 1, -0.5, y, exact[0], exact[1])
-        map_row(cut, 0, nx + 1, -0.5, y, pieces[0], pieces[1])
-        np.testing.assert_allclose(pieces, exact, rtol=0.0, atol=1e-8)
+        map_row(patched, 0, nx + 1, -0.5, y, found[0], found[1])
+        np.testing.assert_allclose(found, exact, rtol=0.0, atol=1e-8)
     map_row(plain, 0, nx + 1, -0.5, 48.0, exact[0], exact[1])
-    map_row(cut, 0, nx + 1, -0.5, 48.0, pieces[0], pieces[1])
+    map_row(patched, 0, nx + 1, -0.5, 48.0, found[0], found[1])
     # FITS row 49 is a row of look-up nodes: evaluated pixel by pixel.
-    np.testing.assert_array_equal(pieces, exact)
+    np.testing.assert_array_equal(found, exact)
 
 
-def test_pieces_begin_at_look_up_nodes_and_agree_with_astropy(tmp_path: Path) -> None:
+def test_patches_begin_at_look_up_nodes_and_agree_with_astropy(tmp_path: Path) -> None:
     chip, grid, oracle, frame = _case(tmp_path)
     ny, nx = chip.shape_yx
     model = build_map_model(chip, grid, 0)
@@ -81,14 +82,14 @@ def test_pieces_begin_at_look_up_nodes_and_agree_with_astropy(tmp_path: Path) ->
         np.testing.assert_allclose(out, expected, rtol=0.0, atol=1e-7)
 
 
-def test_a_map_too_rough_for_pieces_stays_exact() -> None:
+def test_a_map_too_rough_for_patches_stays_exact() -> None:
     shape = ShapeYX(40, 300)
     rough = distorted_model(3, shape)
     rough.sip_a[4, 0] = 1e-5
-    assert cut_rows(rough, shape).cuts.size == 0
+    assert with_patches(rough, shape).cuts_x.size == 0
     by_column = distorted_model(3, shape)
     by_column.table_axes[:, [2, 5]] = 1.0
-    assert cut_rows(by_column, shape).cuts.size == 0
+    assert with_patches(by_column, shape).cuts_x.size == 0
 
 
 def test_table_holds_exact_positions_from_pixel_coordinate_zero(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_no_tile_is_missed_and_few_are_added(
     tiles = TileGrid(grid.shape_yx, side)
     rows, columns = np.indices(chip.shape_yx).astype(float)
     expected = _brute_force(*map_pixels(chip, grid, columns, rows), tiles, margin)
-    model = build_map_model(chip, grid, in_pieces=False)
+    model = build_map_model(chip, grid, in_patches=False)
     for step in (CELL, 3 * CELL, MAX_STEP):
         outline = ChipOutline.from_map(model, chip.shape_yx, step)
         found = outline.tiles(tiles, margin)
@@ -66,7 +66,7 @@ def test_the_box_holds_every_pixel(chip: ChipWcs) -> None:
     grid = custom_grid(default_grid([chip]), CustomFrame(rot=20.0, scale=0.03))
     rows, columns = np.indices(chip.shape_yx).astype(float)
     x, y = map_pixels(chip, grid, columns, rows)
-    box = ChipOutline.from_map(build_map_model(chip, grid, in_pieces=False), chip.shape_yx, CELL).box()
+    box = ChipOutline.from_map(build_map_model(chip, grid, in_patches=False), chip.shape_yx, CELL).box()
     assert box.x0 < x.min() - 0.5
     assert box.x1 > x.max() + 0.5
     assert box.y0 < y.min() - 0.5
@@ -75,7 +75,7 @@ def test_the_box_holds_every_pixel(chip: ChipWcs) -> None:
 
 def test_a_chip_far_away_reaches_nothing(chip: ChipWcs) -> None:
     grid = custom_grid(default_grid([chip]), CustomFrame(ra=150.1 + 90.0, dec=2.2))
-    outline = ChipOutline.from_map(build_map_model(chip, grid, in_pieces=False), chip.shape_yx, CELL)
+    outline = ChipOutline.from_map(build_map_model(chip, grid, in_patches=False), chip.shape_yx, CELL)
     assert outline.tiles(TileGrid(grid.shape_yx, 64), 5.0).size == 0
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, Sip
+from numba import njit
+from numpy.typing import NDArray
 
-from mosaic.geometry.pixmap import cut_rows
-from mosaic.kernels.pixmap import BLOCK, MapModel, map_points, map_row
+from mosaic.geometry.pixmap import with_patches
+from mosaic.kernels.pixmap import BLOCK, MapModel, map_into, map_points, map_row, map_scratch
 from mosaic.types import DoubleArray, ShapeYX
 from tests.support.maps import distorted_model
 
@@ -100,6 +102,7 @@ def _case(seed: int, *, d2im: str, npol: bool, dec: float = 41.0) -> tuple[WCS, 
         none,
         none,
         none,
+        none,
         0.0,
     )
     return chip, grid, model
@@ -139,13 +142,13 @@ def test_scattered_points_agree_with_astropy() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 10])
-@pytest.mark.parametrize("pieces", ["single pixels", "pieces"])
-def test_a_position_has_the_same_bits_in_every_segment_of_its_row(step: int, pieces: str) -> None:
+@pytest.mark.parametrize("patches", ["single pixels", "patches"])
+def test_a_position_has_the_same_bits_in_every_segment_of_its_row(step: int, patches: str) -> None:
     shape = (90, 3 * BLOCK + 11)
     model = distorted_model(7, shape)
-    if pieces == "pieces":
-        model = cut_rows(model, ShapeYX(*shape))
-        assert model.cuts.size > 0
+    if patches == "patches":
+        model = with_patches(model, ShapeYX(*shape))
+        assert model.cuts_x.size > 0
     if step:
         rng = np.random.default_rng(8)
         model = model._replace(step=step, nodes=rng.normal(size=(11, shape[1] // step + 2, 2)))
@@ -167,6 +170,39 @@ def test_a_position_has_the_same_bits_in_every_segment_of_its_row(step: int, pie
         map_row(model, first, n, -0.35, 41.5, x_part, y_part)
         np.testing.assert_array_equal(x_part, x_all[first : first + n])
         np.testing.assert_array_equal(y_part, y_all[first : first + n])
+
+
+@njit
+def _map_windows(
+    model: MapModel,
+    rows: DoubleArray,
+    firsts: NDArray[np.int64],
+    n: int,
+    x_out: DoubleArray,
+    y_out: DoubleArray,
+) -> None:
+    """Map a window of each of some rows with the same scratch."""
+    work = map_scratch(model)
+    for k in range(rows.shape[0]):
+        map_into(model, firsts[k], n, -0.5, rows[k], x_out[k], y_out[k], work)
+
+
+def test_a_position_has_the_same_bits_whatever_was_mapped_before() -> None:
+    """Patches at hand are used again for rows and windows that they hold, and for no others."""
+    shape = (200, 779)
+    model = with_patches(distorted_model(7, shape), ShapeYX(*shape))
+    assert model.cuts_y.size > 4
+    rng = np.random.default_rng(11)
+    rows, n = rng.integers(0, shape[0], 300) + rng.choice([0.0, 0.5], 300), 90
+    rows[100:] = np.sort(rows[100:])
+    firsts = rng.choice([0, 3, 120, 150, shape[1] - n], rows.size)
+    x, y = np.empty((rows.size, n)), np.empty((rows.size, n))
+    _map_windows(model, rows, firsts, n, x, y)
+    for k in range(rows.size):
+        x_alone, y_alone = np.empty(n), np.empty(n)
+        map_row(model, firsts[k], n, -0.5, rows[k], x_alone, y_alone)
+        np.testing.assert_array_equal(x[k], x_alone)
+        np.testing.assert_array_equal(y[k], y_alone)
 
 
 def test_node_table_is_bilinear_between_nodes_that_start_at_fits_pixel_zero() -> None:
