@@ -139,13 +139,15 @@ def _add_table(table: DoubleArray, axes: DoubleArray, n: int, work: DoubleArray,
             stop += 1
         right, above = min(i + 1, nx - 1), min(j + 1, ny - 1)
         base = table[j, i]
+        in_x, in_y = work[_INDEX_X + start : _INDEX_X + stop], work[_INDEX_Y + start : _INDEX_Y + stop]
+        out = work[shift + start : shift + stop]
         along_x = table[j, right] - base
         along_y = table[above, i] - base
         cross = table[above, right] - table[above, i] - along_x
-        for k in range(start, stop):
-            fx = work[k + _INDEX_X] - low_x
-            fy = work[k + _INDEX_Y] - low_y
-            work[k + shift] += base + fx * along_x + fy * (along_y + fx * cross)
+        for k in range(stop - start):
+            fx = in_x[k] - low_x
+            fy = in_y[k] - low_y
+            out[k] += base + fx * along_x + fy * (along_y + fx * cross)
         start = stop
 
 
@@ -330,15 +332,14 @@ def _evaluate_patch(
     rate: float,
     column: int,
     dx: float,
-    k0: int,
-    k1: int,
     x_out: DoubleArray,
     y_out: DoubleArray,
 ) -> None:
-    """Positions of the columns ``column + k``, ``k0 <= k < k1``, in the row `s` of their patch."""
+    """Positions of columns from `column` on in the row `s` of their patch."""
     a0, a1, a2, a3 = _in_row(patch, s, 0), _in_row(patch, s, 1), _in_row(patch, s, 2), _in_row(patch, s, 3)
     b0, b1, b2, b3 = _in_row(patch, s, 4), _in_row(patch, s, 5), _in_row(patch, s, 6), _in_row(patch, s, 7)
-    for k in range(k0, k1):
+    # Counted from 0: an index that might be negative would keep the loop from being vectorised.
+    for k in range(x_out.shape[0]):
         t = ((float(column + k) + dx) - centre) * rate
         x_out[k] = ((a3 * t + a2) * t + a1) * t + a0
         y_out[k] = ((b3 * t + b2) * t + b1) * t + b0
@@ -378,8 +379,9 @@ def _map_patches(
             while stop < n and float(column + stop) + dx < high:
                 stop += 1
         at = _PATCHES + _PATCH * (i - begin)
-        patch = work[at : at + _PATCH]
-        _evaluate_patch(patch, s, 0.5 * (low + high), 2.0 / (high - low), column, dx, k, stop, x_out, y_out)
+        middle, rate = 0.5 * (low + high), 2.0 / (high - low)
+        patch, x_part, y_part = work[at : at + _PATCH], x_out[k:stop], y_out[k:stop]
+        _evaluate_patch(patch, s, middle, rate, column + k, dx, x_part, y_part)
         k = stop
 
 
