@@ -200,13 +200,11 @@ def spare_cores(
 @part
 def _merge_row(source: ByteArray, shift: int, target: ByteArray) -> None:
     """Set ``target[x]`` where ``source[x - shift]`` is set."""
-    nx = source.shape[0]
-    if shift >= 0:
-        for x in range(shift, nx):
-            target[x] |= source[x - shift]
-    else:
-        for x in range(nx + shift):
-            target[x] |= source[x - shift]
+    n = source.shape[0] - abs(shift)
+    # Slices, for an index that might be negative would keep the loop from being vectorised.
+    given, merged = source[max(0, -shift) :], target[max(0, shift) :]
+    for x in range(n):
+        merged[x] |= given[x]
 
 
 @kernel

@@ -30,6 +30,7 @@ from mosaic.geometry.frames import resolve_grids
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.plan import LayerSpec, final_drop, plan_layers, reach
+from mosaic.graph.store import MASK_BAND_ROWS
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.pixmap import MapModel, map_into, map_row, map_scratch
@@ -187,12 +188,18 @@ def blot_work(subject: Subject) -> Work:
 
 
 def cosmic_ray_work(subject: Subject) -> Work:
-    """Compare the chip with an image of its size."""
+    """Compare the chip with an image of its size, in bands of the size that tasks take."""
     blot = np.full(subject.science.shape, float(np.median(subject.science)), dtype=np.float32)
     out = np.zeros(subject.science.shape, dtype=np.uint8)
     numbers = (1.0, 5.0, 3.5, 3.0, 1.2, 0.7, 0.0, 1, 0, 1, False)
     shape = subject.science.shape
-    return _timed(lambda: cosmic_ray_band(subject.science, blot, 0, shape, 0.0, *numbers, out))
+
+    def flag() -> None:
+        for first in range(0, shape[0], MASK_BAND_ROWS):
+            rows = slice(first, first + MASK_BAND_ROWS)
+            cosmic_ray_band(subject.science[rows], blot[rows], first, shape, 0.0, *numbers, out[rows])
+
+    return _timed(flag)
 
 
 def median_work(subject: Subject) -> Work:
