@@ -190,6 +190,7 @@ def _blot(
     x = np.empty(n, np.float64)
     y = np.empty(n, np.float64)
     work = map_scratch(model)
+    nodes = np.empty((6, 6), np.float32)
     factor = np.float32(scale)
     for row in range(y1 - y0):
         map_into(model, x0, n, 0.0, float(y0 + row), x, y, work)
@@ -202,7 +203,7 @@ def _blot(
         elif method == _POLY3:
             poly3_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
         elif method == _POLY5:
-            poly5_row(image, image_origin_yx, frame_shape_yx, x, y, factor, line)
+            poly5_row(image, image_origin_yx, frame_shape_yx, x, y, nodes, factor, line)
         elif method == _SINC:
             _sinc_row(image, image_origin_yx, x, y, sinscl, factor, line)
         else:

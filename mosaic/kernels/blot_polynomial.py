@@ -13,24 +13,17 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mosaic.kernels._compile import kernel, part
+from mosaic.kernels.quintics import N_SIDE, everett5, quintics
 from mosaic.types import DoubleArray, FloatArray
 
-UnsignedArray: TypeAlias = NDArray[np.uint64]
 IndexYX: TypeAlias = tuple[int, int]
-
-_BLOCK = 64
-"""Pixels of a row interpolated together by poly5."""
 
 # A Python number would lift the single-precision expressions to double.
 _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
-_FOUR = np.float32(4.0)
-_SIX = np.float32(6.0)
 _SIXTH = np.float32(1.0 / 6.0)
-_PER_120 = np.float32(1.0 / 120.0)
 
 
 @part
@@ -137,28 +130,7 @@ def _quintic(
     """Everett's form of the quintic through row j of `v`, at fraction s = 1 - t after column i."""
     a, b, c = v[j, i - 2], v[j, i - 1], v[j, i]
     d, e, f = v[j, i + 1], v[j, i + 2], v[j, i + 3]
-    return _everett5(a, b, c, d, e, f, s, t)
-
-
-@part
-def _everett5(
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
-    d: np.float32,
-    e: np.float32,
-    f: np.float32,
-    s: np.float32,
-    t: np.float32,
-) -> np.float32:
-    """Everett's form of the quintic through six equidistant values, at fraction s = 1 - t after `c`."""
-    s2, t2 = s * s, t * t
-    second_c = _SIXTH * (d - _TWO * c + b)
-    second_d = _SIXTH * (e - _TWO * d + c)
-    fourth_c = _PER_120 * (a - _FOUR * b + _SIX * c - _FOUR * d + e)
-    fourth_d = _PER_120 * (b - _FOUR * c + _SIX * d - _FOUR * e + f)
-    upper = s * (d + (s2 - _ONE) * (second_d + (s2 - _FOUR) * fourth_d))
-    return upper + t * (c + (t2 - _ONE) * (second_c + (t2 - _FOUR) * fourth_c))
+    return everett5(a, b, c, d, e, f, s, t)
 
 
 @part
@@ -171,23 +143,25 @@ def _quintic_at(v: FloatArray, j: int, i: int, fx: np.float32, fy: np.float32) -
     r3 = _quintic(v, j + 1, i, fx, gx)
     r4 = _quintic(v, j + 2, i, fx, gx)
     r5 = _quintic(v, j + 3, i, fx, gx)
-    return _everett5(r0, r1, r2, r3, r4, r5, fy, gy)
+    return everett5(r0, r1, r2, r3, r4, r5, fy, gy)
 
 
-@kernel
+@part
 def _poly5_pixels(
     image: FloatArray,
     origin_yx: IndexYX,
     frame_yx: IndexYX,
     x: DoubleArray,
     y: DoubleArray,
+    first: int,
+    stop: int,
+    nodes: FloatArray,
     scale: np.float32,
     out: FloatArray,
 ) -> None:
-    """Quintic in both axes, nodes -2 … 3, wherever the positions are."""
+    """Quintic in both axes, nodes -2 … 3, for some pixels of a row wherever the positions are."""
     ny, nx = image.shape
-    nodes = np.empty((6, 6), np.float32)
-    for k in range(out.shape[0]):
+    for k in range(first, stop):
         if x[k] < 0.0:
             out[k] = 0.0
             continue
@@ -202,99 +176,21 @@ def _poly5_pixels(
 
 
 @part
-def _place_block(
-    image: FloatArray,
-    origin_yx: IndexYX,
-    x: DoubleArray,
-    y: DoubleArray,
-    corners: UnsignedArray,
-    fractions: FloatArray,
-) -> bool:
-    """Find the lowest node of each position as an index into the flat image, and the fractions.
-
-    Returns whether all 36 nodes of all positions are pixels of the image.
-    """
-    ny, nx = image.shape
-    n_beyond = 0
-    for k in range(x.shape[0]):
-        i, j = int(x[k]), int(y[k])
-        column, row = i - origin_yx[1] - 2, j - origin_yx[0] - 2
-        is_within = (x[k] >= 0.0) & (column >= 0) & (column < nx - 5) & (row >= 0) & (row < ny - 5)
-        n_beyond += 0 if is_within else 1
-        corners[k] = np.uint64(row * nx + column)
-        fractions[k] = np.float32(x[k] - i)
-        fractions[k + _BLOCK] = np.float32(y[k] - j)
-    return n_beyond == 0
-
-
-@part
-def _quintic_lines(values: FloatArray, fractions: FloatArray, n: int, out: FloatArray) -> None:
-    """Quintic through six values for each of n positions; value p of position k is at k + p * _BLOCK."""
-    for k in range(n):
-        s = fractions[k]
-        out[k] = _everett5(
-            values[k],
-            values[k + _BLOCK],
-            values[k + 2 * _BLOCK],
-            values[k + 3 * _BLOCK],
-            values[k + 4 * _BLOCK],
-            values[k + 5 * _BLOCK],
-            s,
-            _ONE - s,
-        )
-
-
-@part
-def _quintic_block(
-    image: FloatArray,
-    flat: FloatArray,
-    corners: UnsignedArray,
-    fractions: FloatArray,
-    work: FloatArray,
-    lines: FloatArray,
-    scale: np.float32,
-    out: FloatArray,
-) -> None:
-    """Interpolate along the six rows of nodes, each for all positions of the block, then across them."""
-    n = out.shape[0]
-    for q in range(6):
-        start = np.uint64(q * image.shape[1])
-        for k in range(n):
-            # An unsigned index spares the test for one counted from the end.
-            at = corners[k] + start
-            work[k] = flat[at]
-            work[k + _BLOCK] = flat[at + np.uint64(1)]
-            work[k + 2 * _BLOCK] = flat[at + np.uint64(2)]
-            work[k + 3 * _BLOCK] = flat[at + np.uint64(3)]
-            work[k + 4 * _BLOCK] = flat[at + np.uint64(4)]
-            work[k + 5 * _BLOCK] = flat[at + np.uint64(5)]
-        line = lines[q * _BLOCK : (q + 1) * _BLOCK]
-        _quintic_lines(work, fractions[:_BLOCK], n, line)
-    _quintic_lines(lines, fractions[_BLOCK:], n, work)
-    for k in range(n):
-        out[k] = work[k] * scale
-
-
-@kernel
 def poly5_row(
     image: FloatArray,
     origin_yx: IndexYX,
     frame_yx: IndexYX,
     x: DoubleArray,
     y: DoubleArray,
+    nodes: FloatArray,
     scale: np.float32,
     out: FloatArray,
 ) -> None:
-    """Quintic in both axes; blocks of pixels away from all borders are computed together."""
-    corners = np.empty(_BLOCK, np.uint64)
-    fractions = np.empty(2 * _BLOCK, np.float32)
-    work = np.empty(6 * _BLOCK, np.float32)
-    lines = np.empty(6 * _BLOCK, np.float32)
-    flat = image.reshape(image.size)
-    for at in range(0, out.shape[0], _BLOCK):
-        stop = min(at + _BLOCK, out.shape[0])
-        part_x, part_y, part = x[at:stop], y[at:stop], out[at:stop]
-        if _place_block(image, origin_yx, part_x, part_y, corners, fractions):
-            _quintic_block(image, flat, corners, fractions, work, lines, scale, part)
-        else:
-            _poly5_pixels(image, origin_yx, frame_yx, part_x, part_y, scale, part)
+    """Quintic in both axes, with room for 6 x 6 nodes; pixels away from all borders are computed together."""
+    n = out.shape[0]
+    for at in range(0, n, N_SIDE):
+        # The last ones end with the row, and some of them are computed twice.
+        first = min(at, n - N_SIDE)
+        if first < 0 or not quintics((image, origin_yx[0], origin_yx[1], x, y, first, scale, out)):
+            stop = min(at + N_SIDE, n)
+            _poly5_pixels(image, origin_yx, frame_yx, x, y, max(first, 0), stop, nodes, scale, out)

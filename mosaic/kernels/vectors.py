@@ -2,7 +2,8 @@
 
 A loop over the few pixels of a vector would have to prove anew each time that the arrays do not overlap,
 which costs more than the work; code written with these reads all it needs before it writes. Every operation
-is that of IEEE 754 for each number by itself. Covers what `mosaic.kernels.stretches` needs.
+is that of IEEE 754 for each number by itself. Covers what `mosaic.kernels.stretches` and
+`mosaic.kernels.quintics` need.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 N_LANES: Final = 8
-"""Numbers in a vector; processors with shorter ones take several."""
+"""Numbers in a vector if nothing else is said; processors with shorter ones take several."""
 DOUBLE: Final = ir.DoubleType()
 VECTOR: Final = ir.VectorType(DOUBLE, N_LANES)
 INDEX: Final = ir.IntType(64)
@@ -25,12 +26,17 @@ INDEX: Final = ir.IntType(64)
 class Vector:
     """A vector of LLVM with the operators of Python."""
 
+    __array_ufunc__ = None
+    """Numbers of numpy leave the operators to the vector."""
+
     def __init__(self, builder: Any, value: Any) -> None:  # noqa: ANN401  (llvmlite is not typed)
         self.builder = builder
         self.value = value
 
     def _with(self, other: Vector | float) -> Any:  # noqa: ANN401
-        return other.value if isinstance(other, Vector) else ir.Constant(VECTOR, [other] * N_LANES)
+        if isinstance(other, Vector):
+            return other.value
+        return ir.Constant(self.value.type, [float(other)] * self.value.type.count)
 
     def __add__(self, other: Vector | float) -> Vector:
         return Vector(self.builder, self.builder.fadd(self.value, self._with(other)))
@@ -41,6 +47,8 @@ class Vector:
     def __mul__(self, other: Vector | float) -> Vector:
         return Vector(self.builder, self.builder.fmul(self.value, self._with(other)))
 
+    __rmul__ = __mul__
+
     def __gt__(self, other: Vector | float) -> Vector:
         return Vector(self.builder, self.builder.fcmp_ordered(">", self.value, self._with(other)))
 
@@ -50,7 +58,7 @@ class Vector:
 
     def choose(self, yes: Vector, no: Vector | float) -> Vector:
         """``yes if self else no``, number by number."""
-        return Vector(self.builder, self.builder.select(self.value, yes.value, self._with(no)))
+        return Vector(self.builder, self.builder.select(self.value, yes.value, yes._with(no)))
 
     def most(self, other: Vector | float) -> Vector:
         """The larger of both."""
@@ -80,17 +88,18 @@ class Variable:
 class Code:
     """What the functions below have in common: reading and writing arrays a vector at a time."""
 
-    def __init__(self, context: Any, builder: Any, kinds: Any, arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, context: Any, builder: Any, kinds: Any, arguments: Any, n_lanes: int) -> None:  # noqa: ANN401
         self.builder = builder
+        self.n_lanes = n_lanes
         self.arguments = [
             context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
             for kind, value in zip(kinds, arguments, strict=True)
         ]
 
     def place(self, array: Any, index: Any, element: Any = DOUBLE) -> Any:  # noqa: ANN401
-        """Pointer to `N_LANES` elements of an array from an index."""
+        """Pointer to a vector of elements of an array from an index."""
         pointer = self.builder.gep(array.data, [index])
-        return self.builder.bitcast(pointer, ir.VectorType(element, N_LANES).as_pointer())
+        return self.builder.bitcast(pointer, ir.VectorType(element, self.n_lanes).as_pointer())
 
     def at(self, *terms: Any) -> Any:  # noqa: ANN401
         """Sum of indices and numbers."""
@@ -113,7 +122,7 @@ class Code:
 
     def constant(self, number: float) -> Vector:
         """A vector of one number that is known beforehand."""
-        return Vector(self.builder, ir.Constant(VECTOR, [number] * N_LANES))
+        return Vector(self.builder, ir.Constant(ir.VectorType(DOUBLE, self.n_lanes), [number] * self.n_lanes))
 
     def variable(self, vector: Vector) -> Variable:
         """A vector that loops may change."""
@@ -121,30 +130,31 @@ class Code:
 
     def places(self, first: Any) -> Vector:  # noqa: ANN401
         """Numbers that count up from an index."""
-        count = Vector(self.builder, ir.Constant(VECTOR, [float(k) for k in range(N_LANES)]))
+        kind = ir.VectorType(DOUBLE, self.n_lanes)
+        count = Vector(self.builder, ir.Constant(kind, [float(k) for k in range(self.n_lanes)]))
         return count + self.spread(self.builder.sitofp(first, DOUBLE))
 
     def spread(self, value: Any) -> Vector:  # noqa: ANN401
         """A vector of one number."""
-        kind = ir.VectorType(value.type, N_LANES)
+        kind = ir.VectorType(value.type, self.n_lanes)
         first = self.builder.insert_element(
             ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
         )
-        nowhere = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), [0] * N_LANES)
+        nowhere = ir.Constant(ir.VectorType(ir.IntType(32), self.n_lanes), [0] * self.n_lanes)
         return Vector(
             self.builder, self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), nowhere)
         )
 
 
-def intrinsic_of(result: Any, generate: Callable[[Code], Any]) -> Any:  # noqa: ANN401
-    """Make a function of numba out of a writer of LLVM code."""
+def intrinsic_of(result: Any, generate: Callable[[Code], Any], n_lanes: int = N_LANES) -> Any:  # noqa: ANN401
+    """Make a function of numba out of a writer of LLVM code for vectors of so many numbers."""
 
     def typer(_context: Any, arguments: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ANN401
             # Its arguments come as one tuple.
             kinds = signature.args[0].types
             parts = cgutils.unpack_tuple(builder, values[0], len(kinds))
-            found = generate(Code(context, builder, kinds, parts))
+            found = generate(Code(context, builder, kinds, parts, n_lanes))
             return context.get_dummy_value() if found is None else found
 
         return result(arguments), code

@@ -6,16 +6,20 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy.ndimage import map_coordinates
 
 from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
 from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.quintics import N_SIDE, quintics
 from mosaic.types import DoubleArray, FloatArray
 from tests.support.maps import distorted_model, linear_model
 
 FRAME_YX = (61, 83)
 CHIP_YX = (70, 90)
 NODES = {"poly3": (-1, 2), "poly5": (-2, 3)}
+SCALED_AND_TURNED = [(1.0, 0.0), (1.0, 0.4), (1.0, 30.0), (1.0, 90.0), (1.0, 180.0), (0.5, 3.0), (2.0, 2.0)]
+"""Steps between chip pixels in pixels of the frame, and by how many degrees the chip is turned."""
 TURNED = ((0.97, -0.21), (0.19, 1.04))
 
 
@@ -163,6 +167,101 @@ def test_a_pixel_has_the_same_bits_from_a_window_with_halo(name: str, *, rounded
             cut = (slice(int(rows[0]), int(rows[1])), slice(int(columns[0]), int(columns[1])))
             piece = _blot(name, frame, model, window=(y0, y1, x0, x1), cut=cut, rounded=rounded)
             np.testing.assert_array_equal(piece, whole[part])
+
+
+def _scaled_and_turned(scale: float, degrees: float) -> MapModel:
+    """Map that brings the middle of the chip to that of the frame."""
+    c, s = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    matrix = np.array([[c, -s], [s, c]])
+    x, y = np.array(FRAME_YX)[::-1] / 2.0 - matrix @ (np.array(CHIP_YX)[::-1] / 2.0) + (0.13, -0.31)
+    return linear_model(((c, -s), (s, c)), (float(x), float(y)))
+
+
+def _frame_with_gaps() -> FloatArray:
+    frame = _frame()
+    frame[28, 37:39] = frame[2, 60] = frame[44, 3] = np.nan
+    return frame
+
+
+def _blot_in_strips(frame: FloatArray, model: MapModel, width: int, **options: float) -> FloatArray:
+    """Quintic in windows of so many columns."""
+    strips = [
+        _blot("poly5", frame, model, window=(0, CHIP_YX[0], x0, min(x0 + width, CHIP_YX[1])), **options)
+        for x0 in range(0, CHIP_YX[1], width)
+    ]
+    return np.concatenate(strips, axis=1)
+
+
+def _assert_same_bits(one: FloatArray, other: FloatArray) -> None:
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
+
+
+@njit(error_model="numpy")
+def _side_by_side(
+    image: FloatArray, origin_yx: tuple[int, int], x: DoubleArray, y: DoubleArray, out: FloatArray
+) -> int:
+    """Interpolate all positions that can be; return how many that are."""
+    n = 0
+    for k in range(0, x.size // N_SIDE * N_SIDE, N_SIDE):
+        n += N_SIDE * quintics((image, origin_yx[0], origin_yx[1], x, y, k, np.float32(2.5), out))
+    return n
+
+
+@pytest.mark.parametrize(("scale", "degrees"), SCALED_AND_TURNED)
+def test_quintics_side_by_side_have_the_bits_of_each_by_itself(scale: float, degrees: float) -> None:
+    frame, model = _frame_with_gaps(), _scaled_and_turned(scale, degrees)
+    alone = _blot_in_strips(frame, model, N_SIDE - 1, scale=2.5)
+    x, y = _positions(model)
+    for top, left in ((0, 0), (3, 7)):
+        cut = np.ascontiguousarray(frame[top:-2, left:-5])
+        out = np.full(CHIP_YX, -1.0, np.float32)
+        n = _side_by_side(cut, (top, left), x.ravel(), y.ravel(), out.reshape(-1))
+        is_done = out != -1.0
+        assert np.count_nonzero(is_done) == n > 400
+        assert np.isnan(out).any()
+        _assert_same_bits(out[is_done], alone[is_done])
+        columns, rows = x[is_done], y[is_done]
+        assert left + 2 <= columns.min() <= columns.max() < FRAME_YX[1] - 5 - 3
+        assert top + 2 <= rows.min() <= rows.max() < FRAME_YX[0] - 2 - 3
+
+
+@pytest.mark.parametrize(("scale", "degrees"), SCALED_AND_TURNED)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_the_quintic_has_the_same_bits_in_windows_of_every_width(
+    scale: float, degrees: float, *, rounded: bool
+) -> None:
+    frame, model = _frame_with_gaps(), _scaled_and_turned(scale, degrees)
+    whole = _blot("poly5", frame, model, rounded=rounded)
+    assert np.isnan(whole).any()
+    for width in (1, N_SIDE - 1, N_SIDE, N_SIDE + 1, 23, 41):
+        _assert_same_bits(_blot_in_strips(frame, model, width, rounded=rounded), whole)
+
+
+def test_quintics_need_all_that_is_read_to_be_pixels_of_the_image() -> None:
+    frame = _frame()
+    ny, nx = FRAME_YX
+    out = np.zeros(N_SIDE, np.float32)
+    x, y = np.full(N_SIDE, 30.5), np.full(N_SIDE, 20.5)
+    assert _side_by_side(frame, (0, 0), x, y, out) == N_SIDE
+    for k in range(N_SIDE):
+        for place in (
+            (1.9, 20.5),
+            (nx - 3.0, 20.5),
+            (30.5, 1.9),
+            (30.5, ny - 3.0),
+            (np.nan, 20.5),
+            (-1.0, np.nan),
+        ):
+            there_x, there_y = x.copy(), y.copy()
+            there_x[k], there_y[k] = place
+            assert _side_by_side(frame, (0, 0), there_x, there_y, out) == 0
+        for place in ((2.0, 20.5), (nx - 3.1, 20.5), (30.5, 2.0), (30.5, ny - 3.1)):
+            there_x, there_y = x.copy(), y.copy()
+            there_x[k], there_y[k] = place
+            assert _side_by_side(frame, (0, 0), there_x, there_y, out) == N_SIDE
+    x[5], y[5] = nx - 3.1, ny - 3.1
+    assert _side_by_side(frame, (0, 0), x, y, out) == 0
 
 
 @pytest.mark.parametrize(("name", "side"), [("poly3", 4), ("poly5", 6)])
