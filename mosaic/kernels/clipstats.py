@@ -20,6 +20,8 @@ CountArray: TypeAlias = NDArray[np.int64]
 _LANES = 256
 """Sums kept side by side: value k goes to sum k modulo this, so that many are added at a time in an order
 that is the same on every machine."""
+_GATHERED = 16
+"""Values that are looked at together: few of them hold one that is gathered."""
 
 
 @part
@@ -123,11 +125,58 @@ def fill_histogram(values: FloatArray, start: float, width: float, counts_out: C
     n_bins = counts_out.shape[0]
     inverse = np.float32(np.float32(1.0) / width)
     end = np.float32(start + width * np.float32(n_bins))
-    for value in values:
-        if start <= value < end:
-            index = int(np.float32(inverse * np.float32(value - start)))
-            if index < n_bins:
-                counts_out[index] += 1
+    # One bin more, for all that belongs to none.
+    counts, bins = np.zeros(n_bins + 1, np.int64), np.empty(_LANES, np.int64)
+    for first in range(0, values.shape[0], _LANES):
+        part = values[first : first + _LANES]
+        for k in range(part.shape[0]):
+            value = part[k]
+            is_inside = (start <= value) & (value < end)
+            index = int(np.float32(inverse * np.float32((value if is_inside else start) - start)))
+            bins[k] = index if is_inside & (index < n_bins) else n_bins
+        for k in range(part.shape[0]):
+            counts[bins[k]] += 1
+    counts_out += counts[:n_bins]
+
+
+@kernel
+def gather_within(
+    values: FloatArray, lowest: float, low: float, high: float, near_out: FloatArray
+) -> tuple[int, int]:
+    """Collect the values in ``[low, high]`` in their order and count those in ``[lowest, low)``.
+
+    Parameters
+    ----------
+    values : float32, shape (n,)
+        Values.
+    lowest, low, high : float32
+        Limits.
+    near_out : float32, shape (m,)
+        The values within, at its front; filled no further than its last place but one.
+
+    Returns
+    -------
+    int, int
+        Number of the values below and of those within: more than m - 1 when they were too many.
+    """
+    n_below, n_near = 0, 0
+    for start in range(0, values.shape[0], _GATHERED):
+        part = values[start : start + _GATHERED]
+        below, within = np.int32(0), np.int32(0)
+        for k in range(part.shape[0]):
+            value = part[k]
+            below += np.int32((lowest <= value) & (value < low))
+            within += np.int32((low <= value) & (value <= high))
+        n_below += below
+        if within > 0 and n_near + within < near_out.shape[0]:
+            # Each is put at the end, and stays if it belongs there: nothing to guess for the processor.
+            end = n_near
+            for k in range(part.shape[0]):
+                value = part[k]
+                near_out[end] = value
+                end += 1 if (low <= value) & (value <= high) else 0
+        n_near += within
+    return n_below, n_near
 
 
 @part

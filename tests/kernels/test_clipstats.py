@@ -7,6 +7,7 @@ import pytest
 
 from mosaic.kernels.clipstats import (
     fill_histogram,
+    gather_within,
     largest_below,
     moments_within,
     order_statistic,
@@ -77,3 +78,15 @@ def test_order_statistics_are_those_of_the_sorted_values_within() -> None:
         assert n_below in {(inside < value).sum(), rank}
     assert largest_below(values, low, inside[78]) == inside[77]
     assert largest_below(values, low, low) == -np.inf
+
+
+@pytest.mark.parametrize("room", [501, 200, 20, 0])
+def test_values_are_gathered_in_their_order_as_far_as_there_is_room(room: int) -> None:
+    values = _values(501)
+    lowest, low, high = np.float32(20.0), np.float32(28.0), np.float32(33.0)
+    expected = values[(values >= low) & (values <= high)]
+    near = np.full(room, np.nan, dtype=np.float32)
+    n_below, n_near = gather_within(values, lowest, low, high, near)
+    assert (n_below, n_near) == (((values >= lowest) & (values < low)).sum(), expected.size)
+    if n_near < room:
+        np.testing.assert_array_equal(near[:n_near], expected)

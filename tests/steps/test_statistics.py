@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from mosaic.errors import ParameterError
+from mosaic.kernels.clipstats import order_statistic
+from mosaic.steps import statistics
 from mosaic.steps.statistics import ClippedStatistics, image_statistics
 
 
@@ -45,6 +49,41 @@ def test_mean_and_median_are_those_of_the_clipped_sample(
     assert mean.stddev == pytest.approx(kept.std(ddof=1), rel=1e-5)
     median = _statistics(values, "median", nclip=nclip, lower=low, upper=high)
     assert median.value == pytest.approx(np.median(kept), rel=1e-7)
+
+
+def _level_in_every_65th(size: int) -> np.ndarray:
+    """Values of which a sample at that step gives another median."""
+    values = np.random.default_rng(9).normal(50.0, 5.0, size)
+    values[::65] += 20.0
+    return values
+
+
+@pytest.mark.parametrize("size", [400_000, 400_001])
+@pytest.mark.parametrize(
+    ("make", "is_found_in_few"),
+    [
+        (lambda size: np.random.default_rng(4).normal(50.0, 5.0, size), True),
+        (lambda size: np.linspace(-3.0, 8.0, size), True),
+        (lambda size: np.random.default_rng(5).standard_cauchy(size), True),
+        (lambda size: np.random.default_rng(6).integers(0, 9, size), False),
+        (lambda size: np.repeat([-0.0, 0.0], size)[:size], False),
+        (_level_in_every_65th, False),
+    ],
+    ids=["gaussian", "sorted", "cauchy", "integers", "zeros", "unlike its sample"],
+)
+def test_the_median_is_exact_wherever_a_sample_says_it_lies(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[int], np.ndarray], size: int, *, is_found_in_few: bool
+) -> None:
+    looked_at: list[int] = []
+
+    def recorded(values: np.ndarray, *args: object) -> tuple[float, int]:
+        looked_at.append(values.size)
+        return order_statistic(values, *args)
+
+    monkeypatch.setattr(statistics, "order_statistic", recorded)
+    values = make(size).astype(np.float32)
+    assert _statistics(values, "median", nclip=0).value == np.median(values)
+    assert (looked_at[0] < size // 16) == is_found_in_few
 
 
 def test_mode_and_midpoint_of_a_gaussian_are_its_centre() -> None:
