@@ -92,13 +92,16 @@ def find_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:
     index = job.chip_index[task]
     chip = job.plan.chips[index]
     ny, nx = chip.shape_yx
-    pixels, spoils = read_sky_pixels(job, index, 0, ny)
-    values = np.empty(pixels.size, dtype=np.float32)
-    everything = np.array([(y, 0, nx) for y in range(ny)])
-    n_values = collect_finite(pixels, 0, everything, values)
-    found = measure_sky(values[:n_values], sky_statistic(job.plan.settings)) if spoils is None else None
+    values = np.empty(ny * nx, dtype=np.float32)
+    n_values, is_spoilt = 0, False
+    for top in range(0, ny, MASK_BAND_ROWS):
+        rows = range(top, min(top + MASK_BAND_ROWS, ny))
+        pixels, spoils = read_sky_pixels(job, index, rows.start, rows.stop)
+        n_values += collect_finite(pixels, top, np.array([(y, 0, nx) for y in rows]), values[n_values:])
+        is_spoilt |= spoils is not None
+    found = None if is_spoilt else measure_sky(values[:n_values], sky_statistic(job.plan.settings))
     value = None if found is None else found.value
-    return Outcome(bytes_read=pixels.size * 6, facts={"chip": chip.name, "sky": value})
+    return Outcome(bytes_read=values.size * 6, facts={"chip": chip.name, "sky": value})
 
 
 def find_overlap_sky(job: Job, task: str, _limits: TaskLimits) -> Outcome:

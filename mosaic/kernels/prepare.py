@@ -1,4 +1,4 @@
-"""What comes before and after drizzling, each in one pass: values and weights in, weighted means out.
+"""What comes before and after drizzling, each in one pass: values and weights in, means and sums out.
 
 `prepare_drops` covers weights that are the same for every good pixel (exposure time). Other weights need the
 mask as an array and go through `mosaic.steps.drizzle.drop_values` and `mosaic.exposure.weights`, which
@@ -10,8 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels._compile import kernel
+from mosaic.kernels._compile import kernel, part
 from mosaic.types import ByteArray, DoubleArray, FloatArray
+
+
+@part
+def _clear_masked(packed: ByteArray, first_bit: int, weight: FloatArray) -> None:
+    """Set the weights of a row to 0 where a bit is set; few bytes hold any."""
+    for k in range(packed.shape[0]):
+        byte = packed[k]
+        if byte != 0:
+            start = 8 * k - first_bit
+            for x in range(max(0, start), min(start + 8, weight.shape[0])):
+                if byte >> (x - start) & 1:
+                    weight[x] = np.float32(0.0)
 
 
 @kernel
@@ -61,16 +73,10 @@ def prepare_drops(
             value = np.float32(value * per_second)
             value_out[y, x] = np.float32(value * area)
             weight_out[y, x] = level if dq[y, x] & bad_bits == 0 else np.float32(0.0)
-        if has_static or has_hits:
-            for x in range(nx):
-                bit = x + first_bit
-                masked = 0
-                if has_static:
-                    masked |= static[y, bit >> 3] >> (bit & 7)
-                if has_hits:
-                    masked |= hits[y, bit >> 3] >> (bit & 7)
-                if masked & 1:
-                    weight_out[y, x] = np.float32(0.0)
+        if has_static:
+            _clear_masked(static[y], first_bit, weight_out[y])
+        if has_hits:
+            _clear_masked(hits[y], first_bit, weight_out[y])
 
 
 @kernel
@@ -91,6 +97,29 @@ def finish_sums(
             w = weight[y, x]
             image_out[y, x] = total[y, x] / w if w != 0.0 else total[y, x]
             weight_out[y, x] = w
+
+
+@kernel
+def sum_fixed_point(weight: FloatArray, floor: np.float32, scale: float) -> tuple[int, int]:
+    """Add up the weights above a floor as integers, and count them.
+
+    Parameters
+    ----------
+    weight : float32, shape (ny, nx)
+        Weights.
+    floor : float32
+        Weights at or below are left out.
+    scale : float
+        Turns a weight into the number that is rounded to an integer.
+    """
+    total, count = 0, 0
+    for y in range(weight.shape[0]):
+        for x in range(weight.shape[1]):
+            value = weight[y, x]
+            is_covered = value > floor
+            total += np.int64(np.rint(np.float64(value) * scale)) if is_covered else 0
+            count += 1 if is_covered else 0
+    return total, count
 
 
 @kernel

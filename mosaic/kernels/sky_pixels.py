@@ -40,12 +40,16 @@ def blank_masked(
     has_user = user.shape[0] > 0
     for y in range(ny):
         for x in range(nx):
-            masked = dq[y, x] & bad_bits != 0
-            if has_static and static[y, x >> 3] >> (x & 7) & 1:
-                masked = True
-            if has_user and user[y, x] == 0:
-                masked = True
-            out[y, x] = np.float32(np.nan) if masked else sci[y, x]
+            out[y, x] = sci[y, x] if dq[y, x] & bad_bits == 0 else np.float32(np.nan)
+        if has_static:
+            for k in range(static.shape[1]):
+                if static[y, k] != 0:
+                    for x in range(8 * k, min(8 * k + 8, nx)):
+                        if static[y, k] >> (x & 7) & 1:
+                            out[y, x] = np.float32(np.nan)
+        if has_user:
+            for x in range(nx):
+                out[y, x] = out[y, x] if user[y, x] != 0 else np.float32(np.nan)
 
 
 @kernel
@@ -72,8 +76,8 @@ def collect_finite(pixels: FloatArray, y0: int, spans: NDArray[np.int64], out: F
     for k in range(spans.shape[0]):
         row = spans[k, 0] - y0
         for x in range(spans[k, 1], spans[k, 2]):
+            # Put down in any case, and kept if it is finite: nothing to guess for the processor.
             value = pixels[row, x]
-            if np.isfinite(value):
-                out[n] = value
-                n += 1
+            out[n] = value
+            n += 1 if np.isfinite(value) else 0
     return n

@@ -21,6 +21,7 @@ from mosaic.kernels.combine import (
     combine_minmed,
     combine_sum,
 )
+from mosaic.kernels.prepare import sum_fixed_point
 from mosaic.types import FloatArray
 
 WEIGHT_UNIT = 2.0**26
@@ -103,9 +104,9 @@ def sum_weights(weight: FloatArray, unit: float) -> WeightSum:
     unit : float
         Typical weight of one input pixel; sets the resolution.
     """
-    covered = weight > WEIGHT_FLOOR
-    values = np.rint(weight[covered].astype(np.float64) * (WEIGHT_UNIT / unit)).astype(np.int64)
-    return WeightSum(int(values.sum()), int(values.size))
+    floor = np.float32(WEIGHT_FLOOR)
+    total, count = sum_fixed_point(np.ascontiguousarray(weight), floor, WEIGHT_UNIT / unit)
+    return WeightSum(int(total), int(count))
 
 
 def mean_weight(sums: Sequence[WeightSum], unit: float) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from mosaic.kernels.prepare import count_usable, finish_sums, prepare_drops
 from mosaic.steps.drizzle import drop_values
+from mosaic.steps.median import WEIGHT_UNIT, sum_weights
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,16 @@ def test_sums_are_divided_once_and_kept_where_nothing_weighs() -> None:
     finish_sums(total, weight, image, weights)
     np.testing.assert_array_equal(image, np.float32([[1.5, np.nan, -5.0], [1e-3 / 3.0, -14.0, 0.0]]))
     np.testing.assert_array_equal(weights, weight.astype(np.float32))
+
+
+def test_weight_sums_are_those_of_fractions_rounded_one_by_one() -> None:
+    rng = np.random.default_rng(31)
+    weight = rng.normal(507.0, 40.0, (19, 37)).astype(np.float32)
+    weight[rng.random(weight.shape) < 0.2] = 0.0
+    weight[4, 5:8] = 1e-8, 1.1e-8, np.nan
+    # Part of a larger array, as with the pixels around a tile cut off.
+    part = weight[1:-1, 1:-1]
+    sums = sum_weights(part, 507.0)
+    covered = [float(value) for value in part.ravel() if value > np.float32(1e-8)]
+    assert sums.count == len(covered)
+    assert sums.total == sum(round(value * (WEIGHT_UNIT / 507.0)) for value in covered)
