@@ -18,7 +18,7 @@ import numpy as np
 from mosaic.kernels._compile import kernel, part
 from mosaic.types import ByteArray, DoubleArray, FloatArray, IntArray
 
-BLOCK = 64
+BLOCK = 128
 """Pixels of a row that are sorted together."""
 
 _LEFT_OUT = np.float32(np.inf)
@@ -206,16 +206,22 @@ def combine_sum(stack: FloatArray, out: FloatArray) -> None:
 
 
 @part
-def _centre(block: FloatArray, k: int, count: int, n_exposures: int) -> float:
+def _centre_block(block: FloatArray, counts: IntArray, n_exposures: int, centre_out: DoubleArray) -> None:
     """Median that minmed starts from: of two exposures the mean, of more the median but the highest."""
-    if count == 0:
-        return 0.0
     if n_exposures == 2:
-        total = 0.0
-        for i in range(count):
-            total += block[i, k]
-        return total / count
-    return middle(block, k, 0, max(1, count - 1))
+        centre_out[:] = 0.0
+        for i in range(block.shape[0]):
+            row = block[i]
+            for k in range(BLOCK):
+                centre_out[k] += row[k] if i < counts[k] else np.float32(0.0)
+        for k in range(BLOCK):
+            centre_out[k] = centre_out[k] / counts[k] if counts[k] > 0 else 0.0
+        return
+    for k in range(BLOCK):
+        n_kept = max(counts[k] - 1, 1)
+        # The middle value of an odd number is taken twice: the mean of the two is exact.
+        lower, upper = np.float64(block[(n_kept - 1) >> 1, k]), np.float64(block[n_kept >> 1, k])
+        centre_out[k] = 0.5 * (lower + upper) if counts[k] > 0 else 0.0
 
 
 @part
@@ -227,18 +233,21 @@ def _noise_block(
     y: int,
     x: int,
     width: int,
-    sums_out: DoubleArray,
+    weight_out: DoubleArray,
+    background_out: DoubleArray,
+    noise2_out: DoubleArray,
 ) -> None:
-    """Sum weights, background electrons and squared read noise: part p of pixel k is at p * BLOCK + k."""
-    sums_out[:] = 0.0
+    """Sum weights, background electrons and squared read noise of `width` pixels of a row."""
+    weight_out[:], background_out[:], noise2_out[:] = 0.0, 0.0, 0.0
     for i in range(weights.shape[0]):
         row, bad = weights[i, y, x : x + width], is_bad[i, y, x : x + width]
         rate, noise2 = background_rate[i], read_noise2[i]
         for k in range(width):
             weight = np.float64(row[k])
-            sums_out[k] += weight
-            sums_out[BLOCK + k] += weight * rate
-            sums_out[2 * BLOCK + k] += noise2 if bad[k] == 0 else 0.0
+            weight_out[k] += weight
+            background_out[k] += weight * rate
+        for k in range(width):
+            noise2_out[k] += noise2 if bad[k] == 0 else 0.0
 
 
 @part
@@ -267,15 +276,38 @@ def _lowest_complete(
 
 
 @part
+def _compare_block(
+    lowest: FloatArray,
+    centre: DoubleArray,
+    weight: DoubleArray,
+    background: DoubleArray,
+    noise2: DoubleArray,
+    nsigma1: float,
+    nsigma2: float,
+    is_above1_out: ByteArray,
+    is_above2_out: ByteArray,
+) -> None:
+    """Tell for each pixel whether the median is above the minimum by more than each threshold allows."""
+    for k in range(lowest.shape[0]):
+        scaled = centre[k] * weight[k]
+        excess = scaled - np.float64(lowest[k]) * weight[k]
+        variance = scaled + background[k] + noise2[k]
+        rms = np.sqrt(max(variance, 0.0))
+        is_above1_out[k] = 1 if excess > nsigma1 * rms else 0
+        is_above2_out[k] = 1 if excess > nsigma2 * rms else 0
+
+
+@part
 def _flag_neighbourhood(flags: ByteArray, y: int, radius: int, near_out: ByteArray) -> None:
     """Tell for each pixel of row `y` whether a flag is set within `radius`; the image ends at its borders."""
     ny, nx = flags.shape
     near_out[:] = 0
     for j in range(max(0, y - radius), min(ny, y + radius + 1)):
-        row = flags[j]
         for shift in range(-min(radius, nx - 1), min(radius, nx - 1) + 1):
-            for x in range(max(0, shift), min(nx, nx + shift)):
-                near_out[x] |= row[x - shift]
+            flagged = flags[j, max(0, -shift) : min(nx, nx - shift)]
+            near = near_out[max(0, shift) : min(nx, nx + shift)]
+            for x in range(near.shape[0]):
+                near[x] |= flagged[x]
 
 
 @kernel
@@ -328,35 +360,33 @@ def combine_minmed(
     counts = np.empty(BLOCK, dtype=np.int32)
     complete_lowest = np.empty(BLOCK, dtype=np.float32)
     complete_counts = np.empty(BLOCK, dtype=np.int32)
-    sums = np.empty(3 * BLOCK, dtype=np.float64)
+    centres = np.empty(BLOCK, dtype=np.float64)
+    weight, background, noise2 = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     median = np.empty((ny, nx), dtype=np.float32)
-    excess = np.empty((ny, nx), dtype=np.float64)
-    rms = np.empty((ny, nx), dtype=np.float64)
-    flags = np.zeros((ny, nx), dtype=np.uint8)
+    is_above1, is_above2 = np.empty((ny, nx), dtype=np.uint8), np.empty((ny, nx), dtype=np.uint8)
     near = np.zeros(nx, dtype=np.uint8)
     for y in range(ny):
         for x in range(0, nx, BLOCK):
             width = min(BLOCK, nx - x)
             gather_block(stack, is_bad, y, x, width, -np.inf, np.inf, block, counts)
             sort_block(block, n)
-            _noise_block(weights, is_bad, read_noise2, background_rate, y, x, width, sums)
+            _centre_block(block, counts, n_exposures, centres)
+            _noise_block(
+                weights, is_bad, read_noise2, background_rate, y, x, width, weight, background, noise2
+            )
             _lowest_complete(
                 stack, weights, is_bad, complete_weight, y, x, width, complete_lowest, complete_counts
             )
+            lowest = out[y, x : x + width]
             for k in range(width):
-                centre = _centre(block, k, counts[k], n_exposures)
-                lowest = block[0, k] if counts[k] > 0 else np.float32(0.0)
-                if complete_counts[k] >= 2:
-                    lowest = complete_lowest[k]
-                scaled = centre * sums[k]
-                out[y, x + k] = lowest
-                median[y, x + k] = centre
-                excess[y, x + k] = scaled - np.float64(lowest) * sums[k]
-                rms[y, x + k] = np.sqrt(max(scaled + sums[BLOCK + k] + sums[2 * BLOCK + k], 0.0))
-                flags[y, x + k] = excess[y, x + k] > nsigma1 * rms[y, x + k]
+                least = block[0, k] if counts[k] > 0 else np.float32(0.0)
+                lowest[k] = complete_lowest[k] if complete_counts[k] >= 2 else least
+                median[y, x + k] = centres[k]
+            above1, above2 = is_above1[y, x : x + width], is_above2[y, x : x + width]
+            _compare_block(lowest, centres, weight, background, noise2, nsigma1, nsigma2, above1, above2)
     for y in range(ny):
         if grow > 0:
-            _flag_neighbourhood(flags, y, grow, near)
+            _flag_neighbourhood(is_above1, y, grow, near)
         for x in range(nx):
-            limit = nsigma2 if near[x] != 0 else nsigma1
-            out[y, x] = out[y, x] if excess[y, x] > limit * rms[y, x] else median[y, x]
+            takes_lowest = is_above2[y, x] if near[x] != 0 else is_above1[y, x]
+            out[y, x] = out[y, x] if takes_lowest != 0 else median[y, x]
