@@ -208,14 +208,18 @@ class Job:
         """Whether positions in the median come from a coarse table and are rounded to single precision."""
         return self.plan.settings.stepsize > 0 or self.plan.settings.peer_compat
 
+    def _grid_name(self, frame: Frame) -> str:
+        """Name of the grid of a frame; frames on the same grid share what is derived from it."""
+        return "final" if frame.layer.grid == self.plan.final.grid else "separate"
+
     def _model(self, frame: Frame, index: int, step: int) -> MapModel:
-        key = (f"{'final' if frame is self.final else 'separate'}{step}", index)
+        key = (f"{self._grid_name(frame)}{step}", index)
         chip, grid = self.plan.chips[index], frame.layer.grid
         return self._models.get(key, lambda: build_map_model(chip.wcs, grid, step), lambda _model: 1)
 
     def cells(self, frame: Frame, index: int) -> ChipCells:
         """Coarse boxes of a chip in a frame."""
-        key = ("final" if frame is self.final else "separate", index)
+        key = (self._grid_name(frame), index)
         shape = self.plan.chips[index].shape_yx
 
         def build() -> ChipCells:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from mosaic.exposure.cache import KeyLocks
+
 T = TypeVar("T")
 
 
@@ -23,22 +25,31 @@ class BoundedCache(Generic[T]):
         self.max_size = max_size
         self._values: OrderedDict[tuple[str, int], tuple[T, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._building = KeyLocks()
         self._used = 0
 
     def get(self, key: tuple[str, int], build: Callable[[], T], size_of: Callable[[T], int]) -> T:
-        """Value of a key; `build` makes it when it is not held (two threads may both do so)."""
-        with self._lock:
-            held = self._values.get(key)
+        """Value of a key; `build` makes it when it is not held."""
+        held = self._held(key)
+        if held is not None:
+            return held[0]
+        with self._building.holding(key):
+            held = self._held(key)
             if held is not None:
-                self._values.move_to_end(key)
                 return held[0]
-        value = build()
-        size = size_of(value)
-        with self._lock:
-            if key not in self._values:
+            value = build()
+            size = size_of(value)
+            with self._lock:
                 self._values[key] = (value, size)
                 self._used += size
                 while self._used > self.max_size and len(self._values) > 1:
                     _key, (_value, dropped) = self._values.popitem(last=False)
                     self._used -= dropped
         return value
+
+    def _held(self, key: tuple[str, int]) -> tuple[T, int] | None:
+        with self._lock:
+            held = self._values.get(key)
+            if held is not None:
+                self._values.move_to_end(key)
+        return held
