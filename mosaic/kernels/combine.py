@@ -34,31 +34,52 @@ def _exchange(low: FloatArray, high: FloatArray) -> None:
         high[k] = b if is_ordered else a
 
 
-@part
-def sort_block(block: FloatArray, n: int) -> None:
-    """Sort the `n` values of every pixel: Batcher's odd-even merge exchange (Knuth, 5.2.2 M).
+@kernel
+def sorting_network(n: int) -> IntArray:
+    """Exchanges that sort `n` values: Batcher's odd-even merge exchange (Knuth, 5.2.2 M).
 
-    Parameters
-    ----------
-    block : float32, shape (n, BLOCK)
-        Values of each pixel along the first axis; no NaN.
-    n : int
-        Values per pixel.
+    They stand in a table because a compiler that sees the rows of `sort_block` follow from its loops compares
+    the ranges that these loops cover, finds that they overlap, and exchanges one pixel at a time.
+
+    Returns
+    -------
+    int32, shape (m, 2)
+        The smaller value goes to the first place, the larger one to the second.
     """
-    top = 1
+    top, n_levels = 1, 1
     while 2 * top < n:
         top *= 2
+        n_levels += 1
+    pairs = np.empty((n * n_levels * (n_levels + 1) // 4 + 1, 2), dtype=np.int32)
+    count = 0
     p = top if n > 1 else 0
     while p > 0:
         q, r, d = top, 0, p
         while True:
             for i in range(n - d):
                 if (i & p) == r:
-                    _exchange(block[i], block[i + d])
+                    pairs[count, 0], pairs[count, 1] = i, i + d
+                    count += 1
             if q == p:
                 break
             d, q, r = q - p, q // 2, p
         p //= 2
+    return pairs[:count]
+
+
+@part
+def sort_block(block: FloatArray, network: IntArray) -> None:
+    """Sort the values of every pixel.
+
+    Parameters
+    ----------
+    block : float32, shape (n, BLOCK)
+        Values of each pixel along the first axis; no NaN.
+    network : int32, shape (m, 2)
+        `sorting_network` of n values.
+    """
+    for e in range(network.shape[0]):
+        _exchange(block[network[e, 0]], block[network[e, 1]])
 
 
 @part
@@ -109,13 +130,13 @@ def combine_median(
 ) -> None:
     """Median of the good values; where `nlow` and `nhigh` leave none, both are lowered until one is left."""
     n, ny, nx = stack.shape
-    block = np.empty((n, BLOCK), dtype=np.float32)
+    block, network = np.empty((n, BLOCK), dtype=np.float32), sorting_network(n)
     counts = np.empty(BLOCK, dtype=np.int32)
     for y in range(ny):
         for x in range(0, nx, BLOCK):
             width = min(BLOCK, nx - x)
             gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
-            sort_block(block, n)
+            sort_block(block, network)
             for k in range(width):
                 count = counts[k]
                 if count == 0:
@@ -141,7 +162,7 @@ def combine_mean(
 ) -> None:
     """Mean of the good values without the extremes; 0 where these are all there is."""
     n, ny, nx = stack.shape
-    block = np.empty((n, BLOCK), dtype=np.float32)
+    block, network = np.empty((n, BLOCK), dtype=np.float32), sorting_network(n)
     counts = np.empty(BLOCK, dtype=np.int32)
     totals = np.empty(BLOCK, dtype=np.float64)
     for y in range(ny):
@@ -149,7 +170,7 @@ def combine_mean(
             width = min(BLOCK, nx - x)
             gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
             # Sorted even when nothing is dropped: the order of the sum is that of the values.
-            sort_block(block, n)
+            sort_block(block, network)
             totals[:] = 0.0
             for i in range(nlow, n - nhigh):
                 for k in range(BLOCK):
@@ -175,13 +196,13 @@ def combine_minimum(
 ) -> None:
     """Smallest good value but `nlow`; 0 where the extremes are all there is."""
     n, ny, nx = stack.shape
-    block = np.empty((n, BLOCK), dtype=np.float32)
+    block, network = np.empty((n, BLOCK), dtype=np.float32), sorting_network(n)
     counts = np.empty(BLOCK, dtype=np.int32)
     for y in range(ny):
         for x in range(0, nx, BLOCK):
             width = min(BLOCK, nx - x)
             gather_block(stack, is_bad, y, x, width, lthresh, hthresh, block, counts)
-            sort_block(block, n)
+            sort_block(block, network)
             for k in range(width):
                 if counts[k] == 0 and from_last:
                     out[y, x + k] = stack[n - 1, y, x + k]
@@ -356,7 +377,7 @@ def combine_minmed(
         Result; 0 where everything is bad.
     """
     n, ny, nx = stack.shape
-    block = np.empty((n, BLOCK), dtype=np.float32)
+    block, network = np.empty((n, BLOCK), dtype=np.float32), sorting_network(n)
     counts = np.empty(BLOCK, dtype=np.int32)
     complete_lowest = np.empty(BLOCK, dtype=np.float32)
     complete_counts = np.empty(BLOCK, dtype=np.int32)
@@ -369,7 +390,7 @@ def combine_minmed(
         for x in range(0, nx, BLOCK):
             width = min(BLOCK, nx - x)
             gather_block(stack, is_bad, y, x, width, -np.inf, np.inf, block, counts)
-            sort_block(block, n)
+            sort_block(block, network)
             _centre_block(block, counts, n_exposures, centres)
             _noise_block(
                 weights, is_bad, read_noise2, background_rate, y, x, width, weight, background, noise2
