@@ -76,7 +76,7 @@ def image_statistics(
     lower_sigma, upper_sigma : float
         Limits in standard deviations around the mean.
     lower, upper : float or None
-        Absolute inclusive limits; the range of the data by default.
+        Absolute inclusive limits; none by default.
     binwidth : float
         Histogram bin in standard deviations (mode and midpt).
 
@@ -90,11 +90,8 @@ def image_statistics(
     if values.size == 0:
         return None
     values = np.ascontiguousarray(values, dtype=np.float32)
-    smallest, largest = values.min(), values.max()
-    lowest = np.float32(smallest if lower is None else lower)
-    highest = np.float32(largest if upper is None else upper)
-    if lowest > largest or highest < smallest:
-        return None
+    lowest = np.float32(-np.inf if lower is None else lower)
+    highest = np.float32(np.inf if upper is None else upper)
     low, high = lowest, highest
     n, mean, stddev = moments_within(values, low, high)
     for _ in range(nclip):
