@@ -370,12 +370,13 @@ def blot_band(job: Job, index: int, rows: Window) -> FloatArray:
 def read_median(job: Job, box: Window) -> FloatArray:
     """A rectangle of the finished median; its tiles may be kept in memory, for bands need them in turn."""
     layer = job.separate.layer
-    image = np.zeros(box.shape_yx, dtype=np.float32)
+    image = np.empty(box.shape_yx, dtype=np.float32)
     for tile in layer.tiles_in(box):
-        if tile not in layer.chips_of_tile:
-            continue
         window = layer.window(tile)
         part = window.intersect(box)
+        if tile not in layer.chips_of_tile:
+            image[_inside(box, part)] = 0.0
+            continue
         chunk = ROW_CACHE.get((f"{job.store}/median", 0, tile), partial(_read_median_tile, job, window))
         image[_inside(box, part)] = chunk[_inside(window, part)]
     return image
