@@ -23,7 +23,7 @@ from mosaic.kernels._compile import cache_folder
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
 from mosaic.kernels.drizzle import KERNELS
-from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.exact_map import MapModel
 from mosaic.kernels.prepare import count_usable, finish_sums, prepare_drops
 from mosaic.kernels.rows import read_window
 from mosaic.kernels.sky_pixels import blank_masked, collect_finite

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic.kernels.pixmap import MapModel, map_points
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_points
 from mosaic.types import ShapeYX, Window
 
 CELL = 16

@@ -17,7 +17,8 @@ from mosaic.errors import ParameterError
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.tangent import tangent_basis
 from mosaic.geometry.wcs import ChipWcs
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_row
 from mosaic.types import DoubleArray, ShapeYX
 
 PATCH_PX: Final = (64.0, 32.0, 16.0)

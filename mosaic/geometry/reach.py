@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic.geometry.cells import CELL, CURVATURE_MARGIN
-from mosaic.kernels.pixmap import MapModel, map_points
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_points
 from mosaic.types import BoolArray, DoubleArray, ShapeYX, Window
 
 MAX_STEP = 8 * CELL

@@ -31,7 +31,7 @@ from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
 from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.software import require_same_software
 from mosaic.graph.store import forget_arrays
-from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.exact_map import MapModel
 from mosaic.places import Place, is_remote, place_of
 from mosaic.steps.drizzle import DropShape
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, exposure_background

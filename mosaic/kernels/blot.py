@@ -17,7 +17,8 @@ import numpy as np
 
 from mosaic.kernels._compile import kernel, part
 from mosaic.kernels.blot_polynomial import IndexYX, pixel, poly3_row, poly5_row
-from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_into, map_scratch
 from mosaic.types import DoubleArray, FloatArray
 
 ChipWindow: TypeAlias = tuple[int, int, int, int]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mosaic.kernels._compile import inlined, kernel, part
-from mosaic.kernels.pixmap import MapModel, map_points_into
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_points_into
 from mosaic.types import DoubleArray, FloatArray, IntArray
 
 BAND_ROWS = 16

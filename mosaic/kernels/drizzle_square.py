@@ -27,8 +27,9 @@ from mosaic.kernels.deposit import (
     make_target,
     n_samples,
 )
+from mosaic.kernels.exact_map import MapModel
 from mosaic.kernels.overlap import AREA_NOISE, cell_overlap
-from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
+from mosaic.kernels.pixmap import map_into, map_scratch
 from mosaic.kernels.shares import (
     COLUMN,
     INVERSE,

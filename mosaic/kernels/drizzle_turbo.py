@@ -24,7 +24,8 @@ from mosaic.kernels.deposit import (
     n_samples,
     nint,
 )
-from mosaic.kernels.pixmap import MapModel, map_into, map_scratch
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_into, map_scratch
 from mosaic.kernels.stretches import (
     ALONG,
     LENGTH,

@@ -1,15 +1,9 @@
-"""Chip pixel to output pixel, row by row, inside the compiled kernels.
-
-The exact chain is: detector-to-image table (D2IM), then SIP polynomial and NPOL table, both
-evaluated at the D2IM-corrected point and added, then one homography, because a tangent plane
-seen through another tangent plane is a projective map. The other way is DrizzlePac's: bilinear
-interpolation in a table of exact positions with one node every `step` pixels.
+"""Rows of chip pixels to output pixels, inside the compiled kernels.
 
 Positions are not evaluated pixel by pixel: between look-up nodes they are so smooth that a cubic in x and y
 through sixteen exact positions of a patch of the chip stands for all of them. How large a patch may be is
-found by measurement when a model is built; pixels and rows at a bend are evaluated exactly.
-
-Covers the evaluation of a `MapModel`. Does not cover building one (`mosaic.geometry.pixmap`).
+found by measurement when a model is built; pixels and rows at a bend are evaluated exactly
+(`mosaic.kernels.exact_map`).
 
 Every position is an elementwise function of the absolute 0-based chip position, so it has the
 same bits whichever row segment or window it is asked for in.
@@ -17,80 +11,25 @@ same bits whichever row segment or window it is asked for in.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from mosaic.kernels._compile import kernel, part
+from mosaic.kernels.exact_map import BLOCK, EXACT_SCRATCH, MapModel, U, V, interpolate_nodes, map_block
 from mosaic.types import DoubleArray
-
-BLOCK = 256
-"""Pixels worked on at a time: all scratch of a block stays in the first-level cache."""
 
 N_NODES = 4
 """Exact positions in a patch along each axis."""
 
-# Scratch is one array cut at multiples of BLOCK: constant distances are what lets the compiler
-# prove that the parts do not overlap, without which no loop would be vectorised.
-_U = 0
-_V = BLOCK
-_SHIFT_X = 2 * BLOCK
-_SHIFT_Y = 3 * BLOCK
-_PARTIAL = 4 * BLOCK
-_INDEX_X = 5 * BLOCK
-_INDEX_Y = 6 * BLOCK
-_X_NODES = 7 * BLOCK
-_Y_NODES = 8 * BLOCK
-_PLACES = 9 * BLOCK
+# Scratch goes on where that of the exact map ends, in multiples of BLOCK for the same reason.
+_X_NODES = EXACT_SCRATCH
+_Y_NODES = EXACT_SCRATCH + BLOCK
+_PLACES = EXACT_SCRATCH + 2 * BLOCK
 # Which patches are at hand: their row, the first and one past the last column; then the patches themselves.
-_ROW_AT_HAND = 10 * BLOCK
-_FIRST_AT_HAND = 10 * BLOCK + 1
-_STOP_AT_HAND = 10 * BLOCK + 2
-_PATCHES = 10 * BLOCK + 8
+_ROW_AT_HAND = EXACT_SCRATCH + 3 * BLOCK
+_FIRST_AT_HAND = _ROW_AT_HAND + 1
+_STOP_AT_HAND = _ROW_AT_HAND + 2
+_PATCHES = _ROW_AT_HAND + 8
 _PATCH = 2 * N_NODES**2
-
-
-class MapModel(NamedTuple):
-    """Everything a kernel needs to map chip pixels to output pixels; a plain tuple of arrays for numba.
-
-    All arrays are float64, C-contiguous and writable: another layout is another compiled kernel.
-    """
-
-    step: int
-    """0: exact; F > 0: bilinear in `nodes`, a table with a node every F pixels starting at FITS pixel 0."""
-    crpix_xy: DoubleArray
-    """Reference pixel of the chip, FITS 1-based, shape (2,)."""
-    sip_a: DoubleArray
-    """SIP A[p, q] of u**p * v**q, shape (order + 1, order + 1), C order; (1, 1) zeros when absent."""
-    sip_b: DoubleArray
-    """SIP B, likewise."""
-    npol_x: DoubleArray
-    """NPOL look-up table added to x, (ny, nx); (1, 1) zeros when absent."""
-    npol_y: DoubleArray
-    """NPOL look-up table added to y, likewise."""
-    d2im_x: DoubleArray
-    """D2IM look-up table added to x, likewise."""
-    d2im_y: DoubleArray
-    """D2IM look-up table added to y, likewise."""
-    table_axes: DoubleArray
-    """Axes of the four tables in the order npol_x, npol_y, d2im_x, d2im_y, shape (4, 6):
-    crpix1, crval1, cdelt1, crpix2, crval2, cdelt2."""
-    homography: DoubleArray
-    """3 x 3: (u, v, 1) after distortion -> homogeneous 0-based output pixel (X w, Y w, w)."""
-    nodes: DoubleArray
-    """Table of 0-based output positions at the nodes, (n_node_y, n_node_x, 2), last axis x, y;
-    (0, 0, 2) when exact."""
-    cuts_x: DoubleArray
-    """Where patches begin, FITS x, ascending, and where the last one ends; positions beyond are evaluated by
-    themselves. Shape (0,): all are."""
-    cuts_y: DoubleArray
-    """Likewise, FITS y; rows beyond are evaluated by themselves."""
-    bends_x: DoubleArray
-    """FITS x of the NPOL nodes; positions nearer than `bend_reach` to one are evaluated by themselves."""
-    bends_y: DoubleArray
-    """FITS y of the NPOL nodes, likewise for whole rows."""
-    bend_reach: float
-    """How far D2IM shifts a position at most, pixels; 0: bends are where the patches begin."""
 
 
 @kernel
@@ -99,138 +38,6 @@ def map_scratch(model: MapModel) -> DoubleArray:
     work = np.empty(_PATCHES + _PATCH * max(0, model.cuts_x.shape[0] - 1))
     work[_ROW_AT_HAND] = -1.0
     return work
-
-
-@part
-def _add_table(table: DoubleArray, axes: DoubleArray, n: int, work: DoubleArray, shift: int) -> None:
-    """Add a look-up table at the FITS points (U, V) of the scratch to the scratch part at `shift`.
-
-    Bilinear; the index is clamped to the table. Runs of pixels in one table cell share its four
-    nodes, so that the work within a run is plain arithmetic on rows.
-    """
-    ny, nx = table.shape
-    if nx == 1 and ny == 1:
-        value = table[0, 0]
-        if value != 0.0:
-            for k in range(n):
-                work[k + shift] += value
-        return
-    scale_x, scale_y = 1.0 / axes[2], 1.0 / axes[5]
-    crval_x, crval_y = axes[1], axes[4]
-    first_x, first_y = axes[0] - 1.0, axes[3] - 1.0
-    last_x, last_y = nx - 1.0, ny - 1.0
-    for k in range(n):
-        tx = (work[k + _U] - crval_x) * scale_x + first_x
-        ty = (work[k + _V] - crval_y) * scale_y + first_y
-        tx = max(0.0, tx)
-        ty = max(0.0, ty)
-        work[k + _INDEX_X] = min(last_x, tx)
-        work[k + _INDEX_Y] = min(last_y, ty)
-    start = 0
-    while start < n:
-        i = int(work[start + _INDEX_X])
-        j = int(work[start + _INDEX_Y])
-        low_x, low_y = float(i), float(j)
-        high_x, high_y = low_x + 1.0, low_y + 1.0
-        stop = start + 1
-        while (
-            stop < n and low_x <= work[stop + _INDEX_X] < high_x and low_y <= work[stop + _INDEX_Y] < high_y
-        ):
-            stop += 1
-        right, above = min(i + 1, nx - 1), min(j + 1, ny - 1)
-        base = table[j, i]
-        in_x, in_y = work[_INDEX_X + start : _INDEX_X + stop], work[_INDEX_Y + start : _INDEX_Y + stop]
-        out = work[shift + start : shift + stop]
-        along_x = table[j, right] - base
-        along_y = table[above, i] - base
-        cross = table[above, right] - table[above, i] - along_x
-        for k in range(stop - start):
-            fx = in_x[k] - low_x
-            fy = in_y[k] - low_y
-            out[k] += base + fx * along_x + fy * (along_y + fx * cross)
-        start = stop
-
-
-@part
-def _add_polynomial(coefficients: DoubleArray, n: int, work: DoubleArray, shift: int) -> None:
-    """Add the SIP polynomial at (U, V), now relative to the reference pixel, to the part at `shift`."""
-    order = coefficients.shape[0] - 1
-    value = coefficients[order, 0]
-    if order == 0:
-        if value != 0.0:
-            for k in range(n):
-                work[k + shift] += value
-        return
-    for k in range(n):
-        work[k + _INDEX_X] = value
-    for p in range(order - 1, -1, -1):
-        degree = order - p
-        value = coefficients[p, degree]
-        for k in range(n):
-            work[k + _PARTIAL] = value
-        for q in range(degree - 1, -1, -1):
-            value = coefficients[p, q]
-            for k in range(n):
-                work[k + _PARTIAL] = work[k + _PARTIAL] * work[k + _V] + value
-        for k in range(n):
-            work[k + _INDEX_X] = work[k + _INDEX_X] * work[k + _U] + work[k + _PARTIAL]
-    for k in range(n):
-        work[k + shift] += work[k + _INDEX_X]
-
-
-@part
-def _map_block(
-    model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
-) -> None:
-    """Map the `n` FITS points (U, V) of the scratch exactly into ``x_out[at:at + n]`` and `y_out`."""
-    for k in range(n):
-        work[k + _SHIFT_X] = 0.0
-        work[k + _SHIFT_Y] = 0.0
-    _add_table(model.d2im_x, model.table_axes[2], n, work, _SHIFT_X)
-    _add_table(model.d2im_y, model.table_axes[3], n, work, _SHIFT_Y)
-    for k in range(n):
-        work[k + _U] += work[k + _SHIFT_X]
-        work[k + _V] += work[k + _SHIFT_Y]
-        work[k + _SHIFT_X] = 0.0
-        work[k + _SHIFT_Y] = 0.0
-    _add_table(model.npol_x, model.table_axes[0], n, work, _SHIFT_X)
-    _add_table(model.npol_y, model.table_axes[1], n, work, _SHIFT_Y)
-    crpix_x, crpix_y = model.crpix_xy[0], model.crpix_xy[1]
-    for k in range(n):
-        work[k + _U] -= crpix_x
-        work[k + _V] -= crpix_y
-    _add_polynomial(model.sip_a, n, work, _SHIFT_X)
-    _add_polynomial(model.sip_b, n, work, _SHIFT_Y)
-    h = model.homography
-    h00, h01, h02 = h[0, 0], h[0, 1], h[0, 2]
-    h10, h11, h12 = h[1, 0], h[1, 1], h[1, 2]
-    h20, h21, h22 = h[2, 0], h[2, 1], h[2, 2]
-    for k in range(n):
-        u = work[k + _U] + work[k + _SHIFT_X]
-        v = work[k + _V] + work[k + _SHIFT_Y]
-        inverse = 1.0 / (h20 * u + h21 * v + h22)
-        x_out[at + k] = (h00 * u + h01 * v + h02) * inverse
-        y_out[at + k] = (h10 * u + h11 * v + h12) * inverse
-
-
-@part
-def _interpolate_nodes(
-    model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
-) -> None:
-    """Map the `n` FITS points (U, V) of the scratch through the node table into ``x_out[at:at + n]``."""
-    nodes = model.nodes
-    step = float(model.step)
-    last_i, last_j = nodes.shape[1] - 2, nodes.shape[0] - 2
-    for k in range(n):
-        tx = work[k + _U] / step
-        ty = work[k + _V] / step
-        i = min(max(int(np.floor(tx)), 0), last_i)
-        j = min(max(int(np.floor(ty)), 0), last_j)
-        fx, fy = tx - i, ty - j
-        for axis in range(2):
-            low = (1.0 - fx) * nodes[j, i, axis] + fx * nodes[j, i + 1, axis]
-            high = (1.0 - fx) * nodes[j + 1, i, axis] + fx * nodes[j + 1, i + 1, axis]
-            (x_out if axis == 0 else y_out)[at + k] = (1.0 - fy) * low + fy * high
 
 
 @part
@@ -298,9 +105,9 @@ def _fit_patches(model: MapModel, j: int, first: int, stop: int, work: DoubleArr
             half_x = 0.5 * (model.cuts_x[i + k + 1] - model.cuts_x[i + k])
             for q in range(N_NODES):
                 for p in range(N_NODES):
-                    work[square * k + N_NODES * q + p + _U] = centre_x + _node(p) * half_x
-                    work[square * k + N_NODES * q + p + _V] = centre_y + _node(q) * half_y
-        _map_block(model, square * count, work, 0, x_nodes, y_nodes)
+                    work[square * k + N_NODES * q + p + U] = centre_x + _node(p) * half_x
+                    work[square * k + N_NODES * q + p + V] = centre_y + _node(q) * half_y
+        map_block(model, square * count, work, 0, x_nodes, y_nodes)
         for k in range(count):
             for axis in range(2):
                 found = x_nodes if axis == 0 else y_nodes
@@ -398,10 +205,10 @@ def _mend_places(
 ) -> None:
     """Evaluate exactly the `n` positions whose columns less `column` are kept from `_PLACES` on."""
     for m in range(n):
-        work[m + _U] = (float(column) + work[m + _PLACES]) + dx
-        work[m + _V] = row
+        work[m + U] = (float(column) + work[m + _PLACES]) + dx
+        work[m + V] = row
     x, y = work[_X_NODES : _X_NODES + BLOCK], work[_Y_NODES : _Y_NODES + BLOCK]
-    _map_block(model, n, work, 0, x, y)
+    map_block(model, n, work, 0, x, y)
     for m in range(n):
         place = int(work[m + _PLACES])
         x_out[place], y_out[place] = x[m], y[m]
@@ -470,12 +277,12 @@ def map_into(
         count = min(BLOCK, n - at)
         first = ix0 + at + 1
         for k in range(count):
-            work[k + _U] = float(first + k) + dx
-            work[k + _V] = row
+            work[k + U] = float(first + k) + dx
+            work[k + V] = row
         if model.step > 0:
-            _interpolate_nodes(model, count, work, at, x_out, y_out)
+            interpolate_nodes(model, count, work, at, x_out, y_out)
         else:
-            _map_block(model, count, work, at, x_out, y_out)
+            map_block(model, count, work, at, x_out, y_out)
 
 
 @kernel
@@ -516,12 +323,12 @@ def map_points_into(
     for at in range(0, n, BLOCK):
         count = min(BLOCK, n - at)
         for k in range(count):
-            work[k + _U] = x[at + k] + 1.0
-            work[k + _V] = y[at + k] + 1.0
+            work[k + U] = x[at + k] + 1.0
+            work[k + V] = y[at + k] + 1.0
         if model.step > 0:
-            _interpolate_nodes(model, count, work, at, x_out, y_out)
+            interpolate_nodes(model, count, work, at, x_out, y_out)
         else:
-            _map_block(model, count, work, at, x_out, y_out)
+            map_block(model, count, work, at, x_out, y_out)
 
 
 @kernel

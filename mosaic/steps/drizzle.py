@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic.kernels.drizzle import KERNELS
-from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.exact_map import MapModel
 from mosaic.kernels.prepare import finish_sums
 from mosaic.types import DoubleArray, FloatArray, IntArray, Window
 

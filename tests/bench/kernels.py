@@ -33,7 +33,8 @@ from mosaic.graph.plan import LayerSpec, final_drop, plan_layers, reach
 from mosaic.graph.store import MASK_BAND_ROWS
 from mosaic.kernels.blot import INTERPOLATORS
 from mosaic.kernels.crmask import cosmic_ray_band
-from mosaic.kernels.pixmap import MapModel, map_into, map_row, map_scratch
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_into, map_row, map_scratch
 from mosaic.settings import Settings
 from mosaic.steps.drizzle import DropShape, DropWindow, TileSum, deposit
 from mosaic.steps.median import COMPLETE_WEIGHT, CombineParams, StackFacts, combine_stack

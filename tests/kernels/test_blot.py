@@ -10,7 +10,8 @@ from numba import njit
 from scipy.ndimage import map_coordinates
 
 from mosaic.kernels.blot import INTERPOLATORS, interpolator_halo
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_row
 from mosaic.kernels.quintics import N_SIDE, quintics
 from mosaic.types import DoubleArray, FloatArray
 from tests.support.maps import distorted_model, linear_model

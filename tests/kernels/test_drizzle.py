@@ -10,7 +10,8 @@ from drizzle.resample import Drizzle
 
 from mosaic.errors import ParameterError
 from mosaic.kernels.drizzle import KERNELS, kernel_half_width
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.exact_map import MapModel
+from mosaic.kernels.pixmap import map_row
 from mosaic.types import DoubleArray, FloatArray, Window
 from tests.support.maps import Planes, distorted_model, empty_planes, linear_model, run_kernel
 

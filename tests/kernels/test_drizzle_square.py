@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mosaic.kernels.exact_map import MapModel
 from mosaic.kernels.overlap import cell_overlap
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.pixmap import map_row
 from mosaic.types import DoubleArray, Window
 from tests.support.maps import distorted_model, linear_model, run_kernel
 from tests.support.polygons import area, overlap_with_pixel

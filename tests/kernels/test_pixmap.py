@@ -10,7 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mosaic.geometry.pixmap import with_patches
-from mosaic.kernels.pixmap import BLOCK, MapModel, map_into, map_points, map_row, map_scratch
+from mosaic.kernels.exact_map import BLOCK, MapModel
+from mosaic.kernels.pixmap import map_into, map_points, map_row, map_scratch
 from mosaic.types import DoubleArray, ShapeYX
 from tests.support.maps import distorted_model
 

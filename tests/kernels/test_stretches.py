@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mosaic.kernels.exact_map import MapModel
 from mosaic.kernels.overlap import AREA_NOISE, cell_overlap
-from mosaic.kernels.pixmap import MapModel, map_row
+from mosaic.kernels.pixmap import map_row
 from mosaic.kernels.stretches import LENGTH, WIDTH
 from mosaic.types import DoubleArray, FloatArray, Window
 from tests.support.maps import Planes, distorted_model, empty_planes, linear_model, run_kernel

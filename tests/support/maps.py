@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mosaic.kernels.drizzle import KERNELS
-from mosaic.kernels.pixmap import MapModel
+from mosaic.kernels.exact_map import MapModel
 from mosaic.types import DoubleArray, FloatArray, IntArray, Window
 
 
