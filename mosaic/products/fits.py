@@ -8,7 +8,7 @@ complete. Does not cover what the headers say (`mosaic.headers.product`) nor fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from mosaic.products.partial import BLOCK, PartialFile, require_space
 
 BAND_BYTES = 64 * 2**20
 """Bytes of a band of rows, the largest piece of an image that is in memory."""
-_PIECE_BYTES = 4 * 2**20  # what is converted to big-endian at a time: a small part of a band
+_PIECE_BYTES = 2**20  # what is converted to big-endian at a time: it stays in the cache of a processor
 BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _ORDER: tuple[ProductKind, ...] = ("sci", "wht", "ctx", "err")
 
@@ -59,6 +59,15 @@ class SparsePlane(Plane, Protocol):
 
     def held_bytes(self) -> int:
         """Bytes of the parts that are not known to be zero."""
+
+
+@runtime_checkable
+class BlockedPlane(Plane, Protocol):
+    """An image that is stored in blocks of rows: rows of one block are had without a copy."""
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block; the last may have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +252,10 @@ def _write_pixels(
     dtype = np.dtype(plane.dtype).newbyteorder("=")
     stored = dtype.newbyteorder(">")
     step = band_rows or max(1, min(ny, BAND_BYTES // max(1, nx * dtype.itemsize)))
+    block = plane.block_rows if isinstance(plane, BlockedPlane) else ny
     piece_rows = max(1, _PIECE_BYTES // max(1, nx * dtype.itemsize))
     for number in range(n_planes):
-        for y0 in range(0, ny, step):
-            y1 = min(ny, y0 + step)
+        for y0, y1 in _bands(ny, step, block):
             if total is None and isinstance(plane, SparsePlane) and plane.is_zero(number, y0, y1):
                 out.skip((y1 - y0) * nx * dtype.itemsize)
                 continue
@@ -262,6 +271,14 @@ def _write_pixels(
                 out.write_sparse(data)
                 if total is not None:
                     total.update(data)
+
+
+def _bands(ny: int, step: int, block: int) -> Iterator[tuple[int, int]]:
+    """Split rows into bands of at most `step`, none of which reaches into two blocks."""
+    for first in range(0, ny, block):
+        last = min(ny, first + block)
+        for y0 in range(first, last, step):
+            yield y0, min(last, y0 + step)
 
 
 def _complete_header(image: _Image, *, extend: bool) -> fits.Header:

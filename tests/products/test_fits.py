@@ -173,6 +173,24 @@ def test_bands_do_not_change_one_byte(tmp_path: Path, band_rows: int) -> None:
     assert path.read_bytes()[:table_at] == whole[:table_at]
 
 
+@pytest.mark.parametrize(("band_rows", "expected"), [(None, 4), (10, 4), (4, 11)])
+def test_no_band_reaches_into_two_blocks(tmp_path: Path, band_rows: int | None, expected: int) -> None:
+    class Blocked(MemoryPlane):
+        block_rows = 10
+
+        def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+            asked.append((y0, y1))
+            return super().rows(plane, y0, y1)
+
+    asked: list[tuple[int, int]] = []
+    image = make_images()["sci"]
+    path = write_image(tmp_path / "a.fits", fits.Header(), Blocked(image), band_rows=band_rows)
+    assert len(asked) == expected
+    assert all(y0 // 10 == (y1 - 1) // 10 for y0, y1 in asked)
+    assert [y0 for y0, _y1 in asked[1:]] == [y1 for _y0, y1 in asked[:-1]]
+    np.testing.assert_array_equal(fits.getdata(path), image)
+
+
 def test_cards_about_storage_in_the_given_header_are_ignored(tmp_path: Path) -> None:
     given = header(SIMPLE=True, BITPIX=16, NAXIS=3, NAXIS1=5, NAXIS3=9, BZERO=32768.0, BSCALE=2.0, KEPT=1)
     image = np.ones((NY, NX), np.float32)
