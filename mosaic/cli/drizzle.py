@@ -271,7 +271,7 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     # Lost connections are told in our own words; tracebacks of the network are not for users.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     progress = LiveProgress(choose_display(quiet=quiet))
-    with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
+    with logging_to(request.settings.runfile, lambda: progress.console, quiet=quiet) as log, progress:
         log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)
         # The import takes seconds: the log is there before it.
         with lean_imports():
