@@ -100,6 +100,9 @@ def main() -> None:
     # The threads of a linear algebra library that is given tiny matrices only wait, at full speed.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     install_excepthook()
+    # Where one is named, the other commands need not be put together.
+    if named := [command for command in app.registered_commands if [command.name] == sys.argv[1:2]]:
+        app.registered_commands, app.registered_groups = named, []
     try:
         app()
     except SystemExit as end:
