@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
 from mosaic.quality.offsets import MedianStars
-from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
+from mosaic.quality.pictures import Picture, colour_picture, make_maps, make_pictures, thumbnail
 from mosaic.quality.rejection import check_rejection, flagged_fractions
 from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
@@ -155,8 +156,11 @@ def make_report(
     ROW_CACHE.resize(_CACHE_BYTES)
     try:
         survey = Survey(job, full=full)
-        checks, fits, found, flagged = _all_checks(survey, early)
-        pictures = make_pictures(survey, found, flagged) if with_pictures else []
+        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as beside:
+            has_maps = with_pictures and job.plan.settings.driz_combine
+            maps = beside.submit(make_maps, survey).result if has_maps else list
+            checks, fits, found, flagged = _all_checks(survey, early)
+            pictures = make_pictures(survey, found, flagged, maps) if with_pictures else []
         charts = make_charts(fits, dither_phases(survey), None if found is None else found.stars)
     finally:
         ROW_CACHE.resize(previous)
