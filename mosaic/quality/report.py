@@ -33,9 +33,8 @@ from mosaic.quality.correlation import correlation_ratio
 from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
-from mosaic.quality.offsets import MedianStars
 from mosaic.quality.pictures import Picture, colour_picture, make_maps, make_pictures, thumbnail
-from mosaic.quality.rejection import check_rejection, flagged_fractions
+from mosaic.quality.rejection import FlagCounts, check_rejection, count_flags, flagged_fractions
 from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
 from mosaic.quality.survey import Survey
@@ -116,13 +115,14 @@ class ExposureChecks:
     """Exposures beside the median."""
     fits: tuple[Fit, ...]
     """Shift of every exposure looked at."""
-    stars: MedianStars | None
-    """Stars of the median."""
+    flags: FlagCounts | None
+    """Flags of cosmic rays on stars and elsewhere; None when none were looked for."""
 
 
 def _check_exposures(survey: Survey) -> ExposureChecks:
     alignment, fits, stars = check_alignment(survey)
-    return ExposureChecks(tuple(check_inputs(survey)), tuple(alignment), tuple(fits), stars)
+    flags = count_flags(survey, stars) if survey.job.plan.settings.driz_cr else None
+    return ExposureChecks(tuple(check_inputs(survey)), tuple(alignment), tuple(fits), flags)
 
 
 def look_ahead(job: Job) -> ExposureChecks | None:
@@ -180,7 +180,7 @@ def _all_checks(
         *exposures.inputs,
         *exposures.alignment,
         _sampling_bias(survey, found),
-        *check_rejection(survey, exposures.stars, None if found is None else found.residuals, shift),
+        *check_rejection(survey, exposures.flags, None if found is None else found.residuals, shift),
         *check_sky(survey, found),
         *check_weights(survey, found),
         *check_sampling(survey, found),
