@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ from mosaic.graph.lock import lock_folder
 from mosaic.graph.memory import MemoryWatch, bound_allocator
 from mosaic.graph.plan import Plan, plan_frames
 from mosaic.graph.progress import Observer, PhaseTotal, SilentObserver
+from mosaic.graph.software import installed_version
 from mosaic.headers.rulesets import find_rules_files
 from mosaic.inputs import Inputs, read_inputs
 from mosaic.options import RunOptions
@@ -352,7 +352,7 @@ def make_plan(
     files = find_rules_files(gated.rules_file, [exposure.instrument for exposure in exposures], folder)
     header_rules = tuple((file.name, file.text, file.instrument) for file in files)
     unit = product_unit(chips, gated.proc_unit, peer_compat=gated.peer_compat)
-    made = Plan(gated, exposures, separate, final, version("mosaic-hst"), header_rules)
+    made = Plan(gated, exposures, separate, final, installed_version("mosaic-hst"), header_rules)
     return names, made, [*quirks, *notes, *peculiar, *unit.notes]
 
 

@@ -19,8 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-import fsspec
-
 from mosaic.errors import OutputError, ParameterError
 from mosaic.retries import MOST_TRIES, TransientError, backoff_seconds, io_errors, with_retries
 
@@ -111,6 +109,8 @@ def open_system(url: str, **options: object) -> tuple[Any, str]:
         When the protocol is unknown or its client is not installed.
     """
     protocol = url.partition("://")[0].lower()
+    import fsspec.core  # noqa: PLC0415 (few runs need it, and it takes its time to load)
+
     try:
         # Listings are never kept: other processes write, too.
         known = {"use_listings_cache": False, **(_S3_OPTIONS if protocol in _S3 else {})}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -70,13 +71,62 @@ def _python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_loads_nothing_scientific(arguments: str) -> None:
     code = (
         "import sys\n"
-        "from mosaic.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as leaving:\n    assert leaving.code == 0, leaving.code\n"
+        "from mosaic.cli import app\n"
+        "try:\n    app()\nexcept SystemExit as leaving:\n    assert leaving.code == 0, leaving.code\n"
         f"print('LOADED', sorted(set({SCIENTIFIC!r}) & set(sys.modules)))\n"
     )
     done = _python(code, *arguments.split())
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("LOADED []")
+
+
+def test_a_run_loads_no_coordinate_frames_and_others_can_load_them_later() -> None:
+    code = (
+        "import sys\n"
+        "from mosaic.cli.lean import lean_imports\n"
+        "with lean_imports():\n    from mosaic import pipeline\n"
+        "from mosaic.cli.progress import Display, LiveProgress\n"
+        "LiveProgress(Display.PLAIN).begin([])\n"
+        "print([name for name in ('astropy.coordinates', 'fsspec', 'rich') if name in sys.modules])\n"
+        "from astropy.coordinates import SkyCoord\n"
+        "print(SkyCoord(1.0, 2.0, unit='deg').galactic.b.deg)\n"
+    )
+    done = _python(code)
+    assert done.returncode == 0, done.stderr
+    # By the definition of galactic coordinates: NGP at 192.85948, 27.12825 degrees.
+    ra, dec, pole_ra, pole_dec = np.radians([1.0, 2.0, 192.85948, 27.12825])
+    sine = np.sin(dec) * np.sin(pole_dec) + np.cos(dec) * np.cos(pole_dec) * np.cos(ra - pole_ra)
+    absent, found = done.stdout.splitlines()
+    assert absent == "[]"
+    assert float(found) == pytest.approx(np.degrees(np.arcsin(sine)), abs=1e-3)
+
+
+def test_settings_of_astropy_that_are_looked_up_once_can_still_be_set() -> None:
+    code = (
+        "from mosaic.cli.lean import lean_imports\n"
+        "with lean_imports():\n    from astropy.io import fits\n"
+        "header = fits.Header.fromstring(\"A       = 'x   '\")\n"
+        "print(repr(header['A']), type(vars(type(fits.conf))['strip_header_whitespace']).__name__)\n"
+        "fits.conf.strip_header_whitespace = False\n"
+        "print(repr(header['A']))\n"
+    )
+    done = _python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["'x' bool", "'x   '"]
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_the_program_leaves_with_its_code_and_does_what_is_due_at_exit(argument: str, code: int) -> None:
+    done = _python(
+        "import atexit, threading, time\n"
+        "from mosaic.cli import main\n"
+        "atexit.register(print, 'at exit')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()\n"
+        "main()\n",
+        argument,
+    )
+    assert done.returncode == code
+    assert done.stdout.splitlines()[-2:] == ["thread", "at exit"]
 
 
 @pytest.mark.parametrize("command", ["drizzle", "plan", "simulate", "parameters"])
@@ -496,7 +546,7 @@ def test_the_log_is_appended_to_and_catches_warnings_and_the_screen_stays_clean(
     screen = io.StringIO()
     runfile = str(tmp_path / "deep" / "run.log")
     for number in (1, 2):
-        with logging_to(runfile, Console(file=screen), quiet=True) as log, warnings.catch_warnings():
+        with logging_to(runfile, lambda: Console(file=screen), quiet=True) as log, warnings.catch_warnings():
             warnings.simplefilter("always")
             logging.captureWarnings(capture=True)
             log.info("run %d", number)

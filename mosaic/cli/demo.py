@@ -80,7 +80,7 @@ def _drizzle(
     report = pipeline.plan(inputs, root, options=options, settings=settings)
     typer.echo("\n" + format_rows(report.as_rows()) + "\n")
     progress = LiveProgress(choose_display(quiet=False))
-    with logging_to(settings.runfile, progress.console, quiet=False) as log, progress:
+    with logging_to(settings.runfile, lambda: progress.console, quiet=False) as log, progress:
         result = pipeline.drizzle(inputs, root, options=options, observer=progress, settings=settings)
         for line in format_summary(result):
             log.info(line)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from mosaic.cli.failure import one_line_errors
+from mosaic.cli.lean import lean_imports
 from mosaic.errors import MosaicError, ParameterError
 
 if TYPE_CHECKING:
@@ -263,20 +262,6 @@ def plan_command(
         typer.echo(format_rows(report.as_rows()))
 
 
-@contextmanager
-def _keeping_imports() -> Iterator[None]:
-    """Import without looking for garbage, then or later, among what is imported: a third of a second less."""
-    gc.disable()
-    try:
-        from mosaic.kernels._compile import do_without_linear_algebra
-
-        do_without_linear_algebra()
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     """Carry out a request with progress on stderr, products on stdout and a log file."""
     from mosaic.cli.logfile import SHOWN, logging_to
@@ -286,10 +271,10 @@ def _run(request: Request, *, quiet: bool, detaches: bool) -> None:
     # Lost connections are told in our own words; tracebacks of the network are not for users.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     progress = LiveProgress(choose_display(quiet=quiet))
-    with logging_to(request.settings.runfile, progress.console, quiet=quiet) as log, progress:
+    with logging_to(request.settings.runfile, lambda: progress.console, quiet=quiet) as log, progress:
         log.info("mosaic drizzle: %s -> %s", " ".join(request.inputs), request.output)
         # The import takes seconds: the log is there before it.
-        with _keeping_imports():
+        with lean_imports():
             from mosaic import pipeline
             from mosaic.cli.interrupt import LOG_NAME, cancelling_on_interrupt, continue_in_background
             from mosaic.errors import RunCancelledError

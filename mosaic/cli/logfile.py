@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from mosaic.runlog import LOGGER_NAME, log_path, open_log
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN = "is_shown"
 """Name of the extra that keeps a record from the screen."""
@@ -20,13 +22,13 @@ class ConsoleHandler(logging.Handler):
 
     Parameters
     ----------
-    console : Console
-        Where to print.
+    console : callable
+        Gives the console to print on, which is not made before something is printed.
     level : int
         Lowest level shown.
     """
 
-    def __init__(self, console: Console, level: int) -> None:
+    def __init__(self, console: Callable[[], Console], level: int) -> None:
         super().__init__(level)
         self._console = console
 
@@ -36,21 +38,21 @@ class ConsoleHandler(logging.Handler):
             return
         style = "bold red" if record.levelno >= logging.ERROR else "yellow"
         text = self.format(record)
-        self._console.print(
+        self._console().print(
             text, style=style if record.levelno >= logging.WARNING else None, markup=False, highlight=False
         )
 
 
 @contextmanager
-def logging_to(runfile: str, console: Console, *, quiet: bool) -> Iterator[logging.Logger]:
+def logging_to(runfile: str, console: Callable[[], Console], *, quiet: bool) -> Iterator[logging.Logger]:
     """Send INFO and above to the log file, and WARNING and above to the screen, while the context lasts.
 
     Parameters
     ----------
     runfile : str
         Log file, as the parameter of that name.
-    console : Console
-        The screen.
+    console : callable
+        Gives the screen, as for `ConsoleHandler`.
     quiet : bool
         Show errors only on the screen; the file is complete.
     """

@@ -13,17 +13,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from types import TracebackType
-from typing import Final, NamedTuple, Self
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from mosaic.graph.progress import Observer, PhaseTotal, TaskRecord
 from mosaic.runlog import LOGGER_NAME
 from mosaic.values import format_memory
+
+if TYPE_CHECKING:
+    # Loaded when something is drawn: plain lines do without.
+    from rich.console import Console
+    from rich.progress import TaskID
 
 
 class Display(StrEnum):
@@ -100,6 +101,46 @@ def choose_display(*, quiet: bool) -> Display:
     return Display.LIVE if sys.stderr.isatty() else Display.PLAIN
 
 
+class _Bars:
+    """A bar for each phase and a line about the memory, drawn until they are stopped.
+
+    Parameters
+    ----------
+    console : Console
+        Where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.text import Text
+
+        self._bars: dict[str, TaskID] = {}
+        self._memory = Text("")
+        self._progress = Progress(
+            TextColumn("{task.description:<25}"), BarColumn(bar_width=30), TextColumn("{task.fields[detail]}")
+        )
+        self._live = Live(
+            Group(self._progress, self._memory), console=console, refresh_per_second=4, redirect_stdout=False
+        )
+        self._live.start()
+
+    def show(self, phase: str, state: PhaseState) -> None:
+        """Draw the bar of a phase as it stands now."""
+        if phase not in self._bars:
+            self._bars[phase] = self._progress.add_task(state.name.title, total=state.n_tasks, detail="")
+        self._progress.update(self._bars[phase], completed=state.n_done, detail=state.describe())
+
+    def show_memory(self, text: str) -> None:
+        """Draw the line about the memory."""
+        self._memory.plain = text
+
+    def stop(self) -> None:
+        """Remove all."""
+        self._live.stop()
+
+
 class LiveProgress:
     """Observer that shows a run to a person; safe to call from several threads.
 
@@ -119,18 +160,21 @@ class LiveProgress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.console = console or Console(stderr=True, soft_wrap=True)
+        self._given = console
         self._display = display
         self._clock = clock
         self._lock = threading.Lock()
         self._phases: dict[str, PhaseState] = {}
-        self._bars: dict[str, TaskID] = {}
         self._latest_event_s = clock()
-        self._memory_text = Text("")
-        self._progress = Progress(
-            TextColumn("{task.description:<25}"), BarColumn(bar_width=30), TextColumn("{task.fields[detail]}")
-        )
-        self._live: Live | None = None
+        self._memory_text = ""
+        self._bars: _Bars | None = None
+
+    @cached_property
+    def console(self) -> Console:
+        """Where is drawn."""
+        from rich.console import Console
+
+        return self._given or Console(stderr=True, soft_wrap=True)
 
     def __enter__(self) -> Self:
         """Start; the display appears with `begin`."""
@@ -146,23 +190,17 @@ class LiveProgress:
         """Draw one bar per phase."""
         with self._lock:
             self._latest_event_s = self._clock()
+            if self._display is Display.LIVE and self._bars is None:
+                self._bars = _Bars(self.console)
+                self._bars.show_memory(self._memory_text)
             for phase in phases:
                 name = PHASE_NAMES.get(phase.name, PhaseName(phase.name, "tasks"))
                 state = PhaseState(name, phase.n_tasks, phase.n_done, phase.n_done)
                 self._phases[phase.name] = state
-                self._bars[phase.name] = self._progress.add_task(
-                    name.title, total=phase.n_tasks, completed=phase.n_done, detail=state.describe()
-                )
+                if self._bars is not None:
+                    self._bars.show(phase.name, state)
                 if self._display is Display.PLAIN and phase.n_done:
                     self._print(f"{name.title}: {state.describe()} (done by an earlier run)")
-            if self._display is Display.LIVE and self._live is None:
-                self._live = Live(
-                    Group(self._progress, self._memory_text),
-                    console=self.console,
-                    refresh_per_second=4,
-                    redirect_stdout=False,
-                )
-                self._live.start()
 
     def task_done(self, record: TaskRecord) -> None:
         """Advance the bar of the record's phase."""
@@ -175,15 +213,18 @@ class LiveProgress:
                 state.started_s = self._latest_event_s
             state.latest_s = self._latest_event_s = now
             state.n_done += 1
-            self._progress.update(self._bars[record.phase], completed=state.n_done, detail=state.describe())
+            if self._bars is not None:
+                self._bars.show(record.phase, state)
             if self._display is Display.PLAIN and _is_worth_a_line(state.n_done, state.n_tasks):
-                memory = f"  {self._memory_text.plain}" if self._memory_text.plain else ""
+                memory = f"  {self._memory_text}" if self._memory_text else ""
                 self._print(f"{state.name.title}: {state.describe()}{memory}")
 
     def memory(self, used_bytes: int, budget_bytes: int) -> None:
         """Show memory in use against the budget."""
         with self._lock:
-            self._memory_text.plain = f"memory {format_memory(used_bytes)} of {format_memory(budget_bytes)}"
+            self._memory_text = f"memory {format_memory(used_bytes)} of {format_memory(budget_bytes)}"
+            if self._bars is not None:
+                self._bars.show_memory(self._memory_text)
 
     def message(self, level: str, text: str) -> None:
         """Hand a message to the log, which prints it above the bars."""
@@ -193,14 +234,15 @@ class LiveProgress:
         """Stop drawing; safe to call twice."""
         del ok
         with self._lock:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            if self._bars is not None:
+                self._bars.stop()
+                self._bars = None
 
     def _print(self, text: str) -> None:
         """Print one line as it stands; the console would take as long as a task for it."""
-        self.console.file.write(f"{text}\n")
-        self.console.file.flush()
+        file = sys.stderr if self._given is None else self._given.file
+        file.write(f"{text}\n")
+        file.flush()
 
 
 def _is_worth_a_line(n_done: int, n_tasks: int) -> bool:

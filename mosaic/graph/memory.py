@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from types import TracebackType
 from typing import Self
@@ -45,7 +46,8 @@ def bound_allocator() -> None:
 def resident_bytes() -> int:
     """Memory of this process and its children: shared pages counted once where the system tells (PSS)."""
     own = psutil.Process()
-    children = own.children(recursive=True)
+    # Looking for children means to read of every process of the machine.
+    children = own.children(recursive=True) if _may_have_children() else []
     if not children:
         return int(own.memory_info().rss)
     total = 0
@@ -56,6 +58,17 @@ def resident_bytes() -> int:
         except psutil.Error:
             continue
     return total
+
+
+def _may_have_children() -> bool:
+    """Whether this process may have children, in one call of the system; they are not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except (AttributeError, OSError):  # not every system tells
+        return True
+    return True
 
 
 def peak_resident_bytes() -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Final
 
 from mosaic.errors import ClusterError
@@ -18,12 +19,26 @@ PACKAGES: Final = (
 
 
 @cache
+def installed_version(name: str) -> str:
+    """Version of a distribution, without reading all that its metadata say.
+
+    Raises
+    ------
+    PackageNotFoundError
+        When it is not installed.
+    """
+    found = distribution(name)
+    stated = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
+    return found.version if stated is None else stated[1]
+
+
+@cache
 def software_versions() -> dict[str, str]:
     """Version of the interpreter and of every package in `PACKAGES`, as installed here."""
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "machine": platform.machine()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            found[name] = installed_version(name)
         except PackageNotFoundError:
             found[name] = "absent"
     return found

@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.card import Undefined
 
-from mosaic.headers.hdrtab import build_table
+from mosaic.headers.hdrtab import HeaderTable, build_table
 from mosaic.headers.keywords import set_value
 from mosaic.headers.rulesets import FunctionName, Rule, RuleSet, choose_rules
 
@@ -73,7 +73,7 @@ class BlendedHeaders:
     """From the ERR headers, BUNIT set to UNITLESS."""
     ctx: fits.Header
     """From the DQ headers, BUNIT set to UNITLESS."""
-    table: fits.BinTableHDU | None
+    table: HeaderTable | None
     """HDRTAB; None when the rules ask for no column."""
     rules: RuleSet
     """The rules that were applied."""
@@ -113,8 +113,10 @@ def blend_headers(
         kinds[2].add(chip.err, _UNITLESS)
         kinds[3].add(chip.dq, _UNITLESS)
         for name, keyword in expanded.columns.items():
-            header = chip.primary if _value(chip.primary, keyword) is not None else chip.sci
-            rows[name].append(_value(header, keyword))
+            header, value = chip.primary, _value(chip.primary, keyword)
+            if value is None:
+                header, value = chip.sci, _value(chip.sci, keyword)
+            rows[name].append(value)
             if not comments.get(name) and keyword in header:
                 comments[name] = header.comments[keyword]
     primary, sci, wht, ctx = (gathered.blend() for gathered in kinds)

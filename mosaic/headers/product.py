@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, ChipHeaders, blend_headers
+from mosaic.headers.hdrtab import HeaderTable
 from mosaic.headers.rulesets import RuleSet
 from mosaic.headers.sources import HeaderReader, HeaderSource
 from mosaic.products.naming import ExposureNames, ProductKind, ProductNames
@@ -111,7 +112,7 @@ class ProductHeaders:
     """Context image; None when there is none to write."""
     err: fits.Header | None
     """Error image; None when there is none to write."""
-    hdrtab: fits.BinTableHDU | None
+    hdrtab: HeaderTable | None
     """Keywords of all chips; None for a separate drizzle."""
 
 
@@ -243,7 +244,7 @@ def build_blot_header(source: HeaderSource, facts: BlotFacts) -> fits.Header:
 
 
 def rescale_sensitivity(
-    headers: Sequence[fits.Header], chips: Sequence[ChipFacts], table: fits.BinTableHDU | None
+    headers: Sequence[fits.Header], chips: Sequence[ChipFacts], table: HeaderTable | None
 ) -> None:
     """Make PHOTFLAM and PHOTFNU those of the unit of the product, where that is not the unit of the chips.
 
@@ -257,7 +258,7 @@ def rescale_sensitivity(
         Headers to change.
     chips : sequence of ChipFacts
         Chips in the order of the rows of the table.
-    table : BinTableHDU, optional
+    table : HeaderTable, optional
         HDRTAB, for the values of each chip; without it, all are taken to be alike.
     """
     ratios = np.array([chip.own_units for chip in chips])
@@ -265,8 +266,8 @@ def rescale_sensitivity(
         return
     for keyword in ("PHOTFLAM", "PHOTFNU"):
         values = np.ones(len(chips))
-        if table is not None and keyword in table.columns.names:
-            column = np.asarray(table.data[keyword])
+        if table is not None and keyword in table.names:
+            column = table.rows[keyword]
             values = column.astype(np.float64) if column.dtype.kind in "fi" else values
         known = np.isfinite(values) & (values != 0.0)
         if not known.any():

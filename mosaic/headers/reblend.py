@@ -21,7 +21,7 @@ from mosaic.errors import MissingFileError, OutputError, ParameterError, Structu
 from mosaic.exposure.inputs import expand_inputs
 from mosaic.headers import keywords as kw
 from mosaic.headers.blend import BlendedHeaders, blend_headers
-from mosaic.headers.hdrtab import TABLE_NAME, table_bytes
+from mosaic.headers.hdrtab import TABLE_NAME
 from mosaic.headers.product import record_rules
 from mosaic.headers.rulesets import RuleSet, choose_rules, find_rules_files
 from mosaic.headers.sources import HeaderReader, HeaderSource, extension_places
@@ -106,7 +106,7 @@ def blendheaders(
         rules = _choose(sources, rules_file or "", peer_compat=peer_compat)
         blended = blend_headers(HeaderReader(sources), rules, peer_compat=peer_compat)
         target = Path(output) if output else product.path
-        table = table_bytes(blended.table) if product.has_table else b""
+        table = blended.table.as_bytes() if product.has_table and blended.table is not None else b""
         headers = _renew(product, blended, roles, target.name, n_tables=int(bool(table)))
         _write(product, headers, table, target)
         written.append(target)

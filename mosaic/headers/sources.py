@@ -13,8 +13,8 @@ from typing import overload
 from astropy.io import fits
 
 from mosaic.exposure.alternate_wcs import resolve_key
+from mosaic.exposure.header_texts import card_value, header_texts
 from mosaic.exposure.instruments.traits import input_traits
-from mosaic.exposure.storage import open_fits
 from mosaic.geometry.correction import LinearWcs
 from mosaic.geometry.wcs import ChipWcs, with_alternate
 from mosaic.headers import keywords as kw
@@ -90,8 +90,8 @@ class HeaderReader(Sequence[ChipHeaders]):
             for source in self._sources:
                 if source.path == path:
                     wanted |= {index for index in (source.sci, source.err, source.dq) if index is not None}
-            with open_fits(path) as hdus:
-                self._held = (path, {index: hdus[index].header.copy() for index in sorted(wanted)})
+            texts = header_texts(path)
+            self._held = (path, {index: fits.Header.fromstring(texts[index]) for index in wanted})
         return self._held[1]
 
 
@@ -124,5 +124,8 @@ def _with_times(primary: fits.Header, sci: fits.Header) -> fits.Header:
 
 def extension_places(path: str) -> dict[tuple[str, int], int]:
     """Return where the extensions of a file are: (EXTNAME in upper case, EXTVER) -> index."""
-    with open_fits(path) as hdus:
-        return {(hdu.name.upper(), hdu.ver): index for index, hdu in enumerate(hdus)}
+    names = ((card_value(text, "EXTNAME"), card_value(text, "EXTVER")) for text in header_texts(path))
+    return {
+        (str(name or "").strip().upper(), version if isinstance(version, int) else 1): index
+        for index, (name, version) in enumerate(names)
+    }

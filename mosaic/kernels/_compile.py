@@ -24,18 +24,21 @@ from numba.core.compiler import Compiler
 
 
 def do_without_linear_algebra() -> None:
-    """Import what numba compiles array functions with, but not SciPy's linear algebra.
+    """Import what numba compiles functions with, but neither SciPy's linear algebra nor cffi.
 
-    It serves for matrix products, which no kernel contains, and takes a quarter of a second to load. Only a
-    program that is all our own may call this: in a notebook others compile with numba, too.
+    They serve for matrix products and for functions of C, which no kernel contains, and take a third of a
+    second to load. Only a program that is all our own may call this: in a notebook others compile with numba,
+    too.
     """
-    if "scipy.linalg" in sys.modules:
-        return
-    sys.modules["scipy.linalg"] = None  # the way to say that there is none
+    absent = [name for name in ("scipy.linalg", "cffi") if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # the way to say that there is none
     try:
+        importlib.import_module("numba.core.typing.cffi_utils")
         importlib.import_module("numba.np.arraymath")
     finally:
-        del sys.modules["scipy.linalg"]
+        for name in absent:
+            del sys.modules[name]
 
 
 @cache

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
-import fsspec
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
@@ -173,6 +172,8 @@ def _rewrite(
 def _open_source(source: str) -> Iterator[BinaryIO]:
     """Open a local or remote file for reading."""
     if "://" in source:
+        import fsspec  # noqa: PLC0415 (as in `mosaic.places`)
+
         with fsspec.open(source, "rb") as file:
             yield file
     else:

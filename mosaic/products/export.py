@@ -41,6 +41,7 @@ class _ErrorPlane:
         self._variance = variance
         self.shape = variance.shape
         self.dtype = np.dtype(np.float32)
+        self.block_rows = variance.block_rows
 
     def rows(self, plane: int, y0: int, y1: int) -> FloatArray:
         """Rows ``y0 <= y < y1``."""

@@ -66,6 +66,11 @@ class TiledPlane:
             del rows
         return out
 
+    @property
+    def block_rows(self) -> int:
+        """Rows of a row of tiles."""
+        return self._layer.tile
+
     def is_zero(self, plane: int, y0: int, y1: int) -> bool:
         """Whether rows are known to be zero without reading them: no chunk of a context plane was written."""
         if self._array.ndim != 3:
@@ -95,21 +100,21 @@ class TiledPlane:
         self._held, self._rows = (-1, -1), np.empty((0, 0))  # given back before the next are read
         shape = self._layer.grid.shape_yx
         height = min(self._layer.tile, shape.ny - number * self._layer.tile)
-        rows = np.full((height, shape.nx), self._array.fill_value, dtype=self.dtype)
+        rows = np.empty((height, shape.nx), dtype=self.dtype)
         for column in range(self._layer.n_columns):
             tile = number * self._layer.n_columns + column
-            if tile in self._records:
-                window = self._layer.window(tile)
-                self._fill(rows[:, window.x0 : window.x1], plane, self._records[tile])
+            window = self._layer.window(tile)
+            self._fill(rows[:, window.x0 : window.x1], plane, self._records.get(tile))
         self._held, self._rows = (plane, number), rows
         return rows
 
-    def _fill(self, target: NDArray[Any], plane: int, record: TaskRecord) -> None:
+    def _fill(self, target: NDArray[Any], plane: int, record: TaskRecord | None) -> None:
         is_stack = self._array.ndim == 3
         name = f"{self._kind}/{plane}" if is_stack else self._kind
+        if record is None or (is_stack and name not in record.checksums):
+            target[:] = self._array.fill_value
+            return
         if name not in record.checksums:
-            if is_stack:
-                return
             raise StoreError(
                 f"the ledger of {record.phase} {record.task} names no {name}; run with --restart"
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from mosaic.exposure.header_texts import header_texts
 from mosaic.exposure.model import Exposure
 from mosaic.quality.checks import Check, CheckKind, Verdict
 from mosaic.quality.survey import Survey
@@ -100,9 +101,11 @@ def read_headers(survey: Survey) -> list[ExposureHeaders] | None:
         path = Path(exposure.chips[0].sci.path)
         if not path.exists():
             return None
-        with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-            headers = tuple(hdus[chip.hdu_index].header for chip in exposure.chips)
-            found.append(ExposureHeaders(exposure, hdus[0].header, headers))
+        texts = header_texts(str(path))
+        primary, *chips = (
+            fits.Header.fromstring(texts[index]) for index in (0, *(c.hdu_index for c in exposure.chips))
+        )
+        found.append(ExposureHeaders(exposure, primary, tuple(chips)))
     return found
 
 

@@ -155,11 +155,13 @@ def thumbnail(picture: Picture, side: int = THUMBNAIL_SIDE) -> bytes:
     return _encoded(image, "png")
 
 
-def make_pictures(survey: Survey, found: ProductPass | None, flagged: Sequence[float]) -> list[Picture]:
-    """All pictures of a job."""
+def make_pictures(
+    survey: Survey, found: ProductPass | None, flagged: Sequence[float], maps: Callable[[], list[Picture]]
+) -> list[Picture]:
+    """All pictures of a job; `maps` gives those of `make_maps`."""
     pictures = []
     if found is not None and found.levels:
-        pictures += _maps(survey)
+        pictures += maps()
         if found.stars.stamp:
             pictures.append(_stars(found))
     if flagged and survey.job.plan.settings.driz_cr:
@@ -167,7 +169,8 @@ def make_pictures(survey: Survey, found: ProductPass | None, flagged: Sequence[f
     return pictures
 
 
-def _maps(survey: Survey) -> list[Picture]:
+def make_maps(survey: Survey) -> list[Picture]:
+    """Pictures of the whole product, which need nothing that the checks find."""
     job = survey.job
     sci = reduce_plane(TiledPlane(job, "final", "mosaic.zarr/sci", "sci"), max_side=SIDE)
     weight = reduce_plane(TiledPlane(job, "final", "mosaic.zarr/wht", "wht"), max_side=SIDE).image

@@ -29,7 +29,7 @@ Axes: TypeAlias = Any
 
 MAX_SIDE = 1600
 """Longest side of a picture, pixels of the reduced image."""
-_BAND_BYTES = 32 * 2**20
+_BAND_BYTES = 4 * 2**20
 _DPI = 100
 _BACKGROUND = "#20262e"
 _OUTLINES = ("#ffb000", "#4fc3f7", "#7ee081", "#ff7f6e", "#c792ea", "#f4e04d")

@@ -108,15 +108,14 @@ class Residuals:
 
 
 def check_rejection(
-    survey: Survey, stars: MedianStars | None, residuals: Residuals | None, worst_shift_px: float
+    survey: Survey, counts: FlagCounts | None, residuals: Residuals | None, worst_shift_px: float
 ) -> Iterator[Check]:
-    """All checks of this module."""
-    if not survey.job.plan.settings.driz_cr:
+    """All checks of this module, given the flags of cosmic rays where they were looked for."""
+    if counts is None:
         for kind in (FRACTION, CORES, PATTERN, REPEATED, NEEDED):
             yield kind.unknown("cosmic-ray rejection was off (driz_cr)")
     else:
         yield _fraction(survey)
-        counts = count_flags(survey, stars)
         yield from _around_stars(survey, counts)
         yield _repeated(counts)
         if np.isfinite(worst_shift_px):

@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,9 +33,8 @@ from mosaic.quality.correlation import correlation_ratio
 from mosaic.quality.html import render
 from mosaic.quality.inputs import check_inputs, dither_phases, quadrants_of
 from mosaic.quality.mosaic_checks import ProductPass, run_pass
-from mosaic.quality.offsets import MedianStars
-from mosaic.quality.pictures import Picture, colour_picture, make_pictures, thumbnail
-from mosaic.quality.rejection import check_rejection, flagged_fractions
+from mosaic.quality.pictures import Picture, colour_picture, make_maps, make_pictures, thumbnail
+from mosaic.quality.rejection import FlagCounts, check_rejection, count_flags, flagged_fractions
 from mosaic.quality.shiftfit import Fit
 from mosaic.quality.sky_checks import check_sky
 from mosaic.quality.survey import Survey
@@ -115,13 +115,14 @@ class ExposureChecks:
     """Exposures beside the median."""
     fits: tuple[Fit, ...]
     """Shift of every exposure looked at."""
-    stars: MedianStars | None
-    """Stars of the median."""
+    flags: FlagCounts | None
+    """Flags of cosmic rays on stars and elsewhere; None when none were looked for."""
 
 
 def _check_exposures(survey: Survey) -> ExposureChecks:
     alignment, fits, stars = check_alignment(survey)
-    return ExposureChecks(tuple(check_inputs(survey)), tuple(alignment), tuple(fits), stars)
+    flags = count_flags(survey, stars) if survey.job.plan.settings.driz_cr else None
+    return ExposureChecks(tuple(check_inputs(survey)), tuple(alignment), tuple(fits), flags)
 
 
 def look_ahead(job: Job) -> ExposureChecks | None:
@@ -155,8 +156,11 @@ def make_report(
     ROW_CACHE.resize(_CACHE_BYTES)
     try:
         survey = Survey(job, full=full)
-        checks, fits, found, flagged = _all_checks(survey, early)
-        pictures = make_pictures(survey, found, flagged) if with_pictures else []
+        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as beside:
+            has_maps = with_pictures and job.plan.settings.driz_combine
+            maps = beside.submit(make_maps, survey).result if has_maps else list
+            checks, fits, found, flagged = _all_checks(survey, early)
+            pictures = make_pictures(survey, found, flagged, maps) if with_pictures else []
         charts = make_charts(fits, dither_phases(survey), None if found is None else found.stars)
     finally:
         ROW_CACHE.resize(previous)
@@ -176,7 +180,7 @@ def _all_checks(
         *exposures.inputs,
         *exposures.alignment,
         _sampling_bias(survey, found),
-        *check_rejection(survey, exposures.stars, None if found is None else found.residuals, shift),
+        *check_rejection(survey, exposures.flags, None if found is None else found.residuals, shift),
         *check_sky(survey, found),
         *check_weights(survey, found),
         *check_sampling(survey, found),

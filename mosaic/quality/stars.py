@@ -8,6 +8,7 @@ cover catalogues for alignment (`mosaic.alignment.finding`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +50,27 @@ def sky_level(values: FloatArray) -> Level:
     """Clipped median and scatter of the finite values of an array, at most a sample of them."""
     flat = values.ravel()
     flat = flat[:: max(1, flat.size // _SAMPLE)]
-    flat = flat[np.isfinite(flat)]
+    # Sorted once, every median is a place, and what is clipped lies at the ends.
+    flat = np.sort(flat[np.isfinite(flat)])
     if flat.size < 16:
         return Level(float("nan"), float("nan"), int(flat.size))
     middle = sigma = 0.0
     for _ in range(_CLIP_ROUNDS):
-        middle = float(np.median(flat))
+        middle = float(_middle(flat))
         # Sources lift values; the scatter of those below the median knows nothing of them.
-        below = flat[flat <= middle]
-        sigma = MAD_TO_SIGMA * float(np.median(middle - below))
+        below = flat[: np.searchsorted(flat, flat.dtype.type(middle), side="right")]
+        sigma = MAD_TO_SIGMA * float(_middle(middle - below))
         kept = flat[np.abs(flat - middle) <= 3.0 * sigma] if sigma > 0 else flat
         if kept.size == flat.size or kept.size < 16:
             break
         flat = kept
     return Level(middle, sigma, int(flat.size))
+
+
+def _middle(ordered: FloatArray) -> np.floating[Any]:
+    """Median of values in ascending or descending order."""
+    middle: np.floating[Any] = ordered[(ordered.size - 1) // 2 : ordered.size // 2 + 1].mean()
+    return middle
 
 
 def find_peaks(

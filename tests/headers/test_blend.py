@@ -123,8 +123,9 @@ def test_weights_and_contexts_come_from_err_and_dq_and_claim_no_unit() -> None:
 
 
 def test_table_has_a_row_for_each_chip_and_a_column_for_each_rule_in_order() -> None:
-    table = blend_headers(two_exposures(), RULES).table
-    assert table is not None
+    made = blend_headers(two_exposures(), RULES).table
+    assert made is not None
+    table = made.as_hdu()
     assert table.name == "HDRTAB"
     assert table.columns.names == [
         *("ROOTNAME", "EXTVER", "EXPTIME", "FILTER", "CCDAMP"),
@@ -148,8 +149,9 @@ def with_missing_values() -> list[ChipHeaders]:
 
 
 def test_a_value_missing_for_some_chips_is_marked_without_changing_the_type() -> None:
-    table = blend_headers(with_missing_values(), RULES).table
-    assert table is not None
+    made = blend_headers(with_missing_values(), RULES).table
+    assert made is not None
+    table = made.as_hdu()
     assert list(table.data["FILTER"]) == ["F606W", "F606W", ""]
     assert np.isnan(table.data["EXPTIME"]).all()
     column = table.columns["NCOMBINE"]
@@ -158,8 +160,9 @@ def test_a_value_missing_for_some_chips_is_marked_without_changing_the_type() ->
 
 def test_a_missing_value_makes_numbers_floats_and_text_nan_for_parity() -> None:
     # fitsblender 0.4.4: numpy types [1, 1, nan] as float64, ["F606W", "F606W", nan] as 32 characters.
-    table = blend_headers(with_missing_values(), RULES, peer_compat=True).table
-    assert table is not None
+    made = blend_headers(with_missing_values(), RULES, peer_compat=True).table
+    assert made is not None
+    table = made.as_hdu()
     assert (table.columns["FILTER"].format, list(table.data["FILTER"])) == ("32A", ["F606W", "F606W", "nan"])
     assert table.columns["NCOMBINE"].format == "D"
     np.testing.assert_array_equal(table.data["NCOMBINE"], [1.0, 1.0, np.nan])
@@ -170,8 +173,9 @@ def test_comments_of_the_keywords_describe_the_columns() -> None:
     chips = two_exposures()
     chips[1].sci.comments["CCDAMP"] = "amplifiers"
     chips[2].primary.comments["EXPTIME"] = "exposure duration"
-    table = blend_headers(chips, RULES).table
-    assert table is not None
+    made = blend_headers(chips, RULES).table
+    assert made is not None
+    table = made.as_hdu()
     comments = {name: table.header.get(f"TCOMM{i}") for i, name in enumerate(table.columns.names, start=1)}
     assert {name: text for name, text in comments.items() if text} == {
         "CCDAMP": "amplifiers",
@@ -232,7 +236,7 @@ def test_section_moves_to_the_table_with_its_title() -> None:
     chips = [chip(section_header(), science(1))]
     blended = blend_headers(chips, parse_rules("!VERSION=1.1\n/ SCAN KEYWORDS\n", "x"))
     assert blended.table is not None
-    assert blended.table.columns.names == ["SCAN_TYP", "SCAN_WID"]
+    assert blended.table.names == ("SCAN_TYP", "SCAN_WID")
     assert "SCAN_TYP" not in blended.primary
     assert "KEPT" in blended.primary
     assert "/ SCAN KEYWORDS" not in list(blended.primary.values())
@@ -251,7 +255,7 @@ def test_pattern_stands_for_the_keywords_of_the_first_header_that_has_any() -> N
     chips = [chip(section_header(), science(1, SCANNED=1))]
     blended = blend_headers(chips, parse_rules("!VERSION=1.1\nSCAN_*\nEXP* EXP* first\n", "x"))
     assert blended.table is not None
-    assert blended.table.columns.names == ["SCAN_TYP", "SCAN_WID"]
+    assert blended.table.names == ("SCAN_TYP", "SCAN_WID")
     assert blended.primary["EXPTIME"] == 100.0
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from mosaic.headers.hdrtab import build_table, table_bytes
+from mosaic.headers.hdrtab import HeaderTable, build_table
 
 COLUMNS = {
     "NUMBER": [7, None],
@@ -21,10 +22,17 @@ COLUMNS = {
 }
 
 
+def made(columns: dict[str, list[Any]], *, peer_compat: bool = False) -> HeaderTable:
+    table = build_table(
+        columns, {"NUMBER": "how many", "NAME": "", "QUOTED": "o'clock"}, peer_compat=peer_compat
+    )
+    assert table is not None
+    return table
+
+
 def stored(*, peer_compat: bool) -> tuple[fits.Header, list[bytes]]:
     """Header and rows of the table as they stand in a file."""
-    table = build_table(COLUMNS, {"NUMBER": "how many", "NAME": ""}, peer_compat=peer_compat)
-    raw = fits.PrimaryHDU().header.tostring().encode() + table_bytes(table)
+    raw = fits.PrimaryHDU().header.tostring().encode() + made(COLUMNS, peer_compat=peer_compat).as_bytes()
     with fits.open(io.BytesIO(raw)) as hdus:
         header = hdus[1].header
         width, start = header["NAXIS1"], hdus[1].fileinfo()["datLoc"]
@@ -49,11 +57,33 @@ def test_types_are_kept_and_missing_values_are_what_the_standard_says() -> None:
     assert np.isnan([first[4], second[6], first[7], second[7]]).all()
 
 
-def test_reading_a_column_does_not_turn_undefined_into_false() -> None:
-    table = build_table({"FLAG": [True, None]}, {})
-    assert table is not None
-    assert list(table.data["FLAG"]) == [True, False]
-    assert table_bytes(table)[-2880:-2878] == b"T\0"
+def test_undefined_is_not_false() -> None:
+    table = made({"FLAG": [True, None]})
+    assert list(table.rows["FLAG"]) == [b"T", b""]
+    assert table.as_bytes()[-2880:-2878] == b"T\0"
+
+
+@pytest.mark.parametrize("peer_compat", [True, False])
+def test_every_byte_is_the_one_that_astropy_writes(*, peer_compat: bool) -> None:
+    complete = {"QUOTED": ["it's", ""], "WAVE": [1 + 2j, 3j], "EMPTY": ["", ""]}
+    table = made({**COLUMNS, **complete}, peer_compat=peer_compat)
+    columns = []
+    given = {card.keyword: card.value for card in table.cards}
+    for number, name in enumerate(table.names, start=1):
+        form, values = given[f"TFORM{number}"], table.rows[name]
+        array = values == b"T" if form == "L" else values
+        columns.append(fits.Column(name, form, array=array, null=given.get(f"TNULL{number}")))
+    theirs = fits.BinTableHDU.from_columns(columns, name="HDRTAB")
+    raw = theirs.data.view(np.ndarray)
+    for name in table.names:
+        if table.rows[name].dtype == "S1":
+            raw[name][table.rows[name] == b""] = 0
+    for card in table.cards:
+        if card.keyword.startswith("TCOMM"):
+            theirs.header[card.keyword] = card.value
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), theirs]).writeto(buffer)
+    assert table.as_bytes() == buffer.getvalue()[2880:]
 
 
 def test_types_for_parity_are_those_numpy_gives_with_nan_in_place() -> None:
@@ -77,13 +107,10 @@ def test_types_for_parity_are_those_numpy_gives_with_nan_in_place() -> None:
 
 def test_no_column_is_no_table() -> None:
     assert build_table({}, {}) is None
-    assert table_bytes(None) == b""
 
 
 @pytest.mark.parametrize("checksum", [True, False])
 def test_checksums_are_written_on_request(*, checksum: bool) -> None:
-    raw = fits.PrimaryHDU().header.tostring().encode() + table_bytes(
-        build_table({"A": [1]}, {}), checksum=checksum
-    )
+    raw = fits.PrimaryHDU().header.tostring().encode() + made({"A": [1]}).as_bytes(checksum=checksum)
     with fits.open(io.BytesIO(raw), checksum=True) as hdus:
         assert ("DATASUM" in hdus[1].header) is checksum

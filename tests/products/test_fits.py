@@ -11,6 +11,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mosaic.errors import OutputError, StoreError
+from mosaic.headers.hdrtab import build_table
 from mosaic.headers.product import ProductHeaders
 from mosaic.products import partial as partial_module
 from mosaic.products.fits import MemoryPlane, Plane, write_image, write_products
@@ -25,8 +26,6 @@ def header(**cards: Any) -> fits.Header:
 
 
 def make_headers(*, with_error: bool = False, build: bool = True) -> ProductHeaders:
-    columns = [fits.Column("ROOTNAME", "9A", array=np.array(["ja", "jb"]))]
-    table = fits.BinTableHDU.from_columns(columns, name="HDRTAB")
     images = {}
     for kind in ("SCI", "WHT", "CTX", "ERR"):
         images[kind] = header(EXTNAME=kind, EXTVER=1, BUNIT="x") if build else header(FILETYPE=kind)
@@ -36,7 +35,7 @@ def make_headers(*, with_error: bool = False, build: bool = True) -> ProductHead
         wht=images["WHT"],
         ctx=images["CTX"],
         err=images["ERR"] if with_error else None,
-        hdrtab=table,
+        hdrtab=build_table({"ROOTNAME": ["ja", "jb"]}, {}),
     )
 
 
@@ -174,6 +173,24 @@ def test_bands_do_not_change_one_byte(tmp_path: Path, band_rows: int) -> None:
     assert path.read_bytes()[:table_at] == whole[:table_at]
 
 
+@pytest.mark.parametrize(("band_rows", "expected"), [(None, 4), (10, 4), (4, 11)])
+def test_no_band_reaches_into_two_blocks(tmp_path: Path, band_rows: int | None, expected: int) -> None:
+    class Blocked(MemoryPlane):
+        block_rows = 10
+
+        def rows(self, plane: int, y0: int, y1: int) -> NDArray[Any]:
+            asked.append((y0, y1))
+            return super().rows(plane, y0, y1)
+
+    asked: list[tuple[int, int]] = []
+    image = make_images()["sci"]
+    path = write_image(tmp_path / "a.fits", fits.Header(), Blocked(image), band_rows=band_rows)
+    assert len(asked) == expected
+    assert all(y0 // 10 == (y1 - 1) // 10 for y0, y1 in asked)
+    assert [y0 for y0, _y1 in asked[1:]] == [y1 for _y0, y1 in asked[:-1]]
+    np.testing.assert_array_equal(fits.getdata(path), image)
+
+
 def test_cards_about_storage_in_the_given_header_are_ignored(tmp_path: Path) -> None:
     given = header(SIMPLE=True, BITPIX=16, NAXIS=3, NAXIS1=5, NAXIS3=9, BZERO=32768.0, BSCALE=2.0, KEPT=1)
     image = np.ones((NY, NX), np.float32)
@@ -302,6 +319,21 @@ def test_damage_on_disk_is_noticed_before_the_product_gets_its_name(
     monkeypatch.setattr(PartialFile, "close", close_and_truncate)
     with pytest.raises(OutputError, match=r"2880 bytes on disk, .* written; check the disk"):
         write_image(tmp_path / "a.fits", fits.Header(), MemoryPlane(np.zeros((NY, NX), np.float32)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_is_read_back_otherwise_is_a_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = PartialFile.close
+
+    def close_and_spoil(self: PartialFile) -> None:
+        self.overwrite(800, b"X")
+        close(self)
+
+    monkeypatch.setattr(PartialFile, "close", close_and_spoil)
+    with pytest.raises(OutputError, match="other headers are read back than were written; check the disk"):
+        write_image(tmp_path / "a.fits", fits.Header([("A", 1)] * 20), MemoryPlane(np.ones((3, 4))))
     assert list(tmp_path.iterdir()) == []
 
 

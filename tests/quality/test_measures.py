@@ -22,7 +22,7 @@ from mosaic.quality.stars import (
     sky_level,
 )
 from mosaic.quality.weight_checks import recommend, weight_scatter
-from mosaic.types import DoubleArray
+from mosaic.types import DoubleArray, FloatArray
 
 HALF = 12
 GRID = np.arange(-HALF, HALF + 1.0)
@@ -77,6 +77,32 @@ def test_sky_ignores_stars() -> None:
     # 60 000 pixels: the error of the median is 0.01; the tail of the clipping shifts it a little more.
     assert level.value == pytest.approx(7.0, abs=0.15)
     assert level.sigma == pytest.approx(2.0, rel=0.05)
+
+
+def _clipped_level(values: FloatArray) -> Level:
+    """The level with numpy's medians, of values that are no more than a sample."""
+    flat = values[np.isfinite(values)]
+    for _ in range(6):
+        middle = float(np.median(flat))
+        sigma = 1.4826 * float(np.median(middle - flat[flat <= middle]))
+        kept = flat[np.abs(flat - middle) <= 3.0 * sigma] if sigma > 0 else flat
+        if kept.size == flat.size or kept.size < 16:
+            break
+        flat = kept
+    return Level(middle, sigma, int(flat.size))
+
+
+@pytest.mark.parametrize("n", [16, 17, 1000, 1001, 60_000])
+@pytest.mark.parametrize("step", [0.0, 0.25, 10.0])
+def test_the_level_of_sorted_values_is_that_of_medians_to_the_last_bit(n: int, step: float) -> None:
+    random = np.random.default_rng(n)
+    values = random.normal(3.0, 1.0, n).astype(np.float32)
+    values[random.random(n) < 0.1] += np.float32(30.0)
+    values[random.random(n) < 0.1] = np.nan
+    values[:16] = random.normal(3.0, 1.0, 16)
+    if step:
+        values = np.round(values / np.float32(step)) * np.float32(step)
+    assert sky_level(values) == _clipped_level(values)
 
 
 def test_peaks_and_isolation_agree_with_brute_force() -> None:

@@ -68,6 +68,13 @@ def test_thresholds_grow_from_moving_data_to_restarting() -> None:
     assert all(0 < fraction < 1 for fraction in MEMORY_CONFIG.values())
 
 
+def test_counting_memory_leaves_an_ended_child_to_who_waits_for_it() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert resident_bytes() > 0
+    assert child.wait() == 7
+
+
 def test_resident_memory_counts_children() -> None:
     alone = int(psutil.Process().memory_full_info().pss)
     code = "import sys; sys.stdout.write('up'); sys.stdout.flush(); sys.stdin.read()"
