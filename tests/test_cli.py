@@ -101,20 +101,6 @@ def test_a_run_loads_no_coordinate_frames_and_others_can_load_them_later() -> No
     assert float(found) == pytest.approx(np.degrees(np.arcsin(sine)), abs=1e-3)
 
 
-def test_settings_of_astropy_that_are_looked_up_once_can_still_be_set() -> None:
-    code = (
-        "from mosaic.cli.lean import lean_imports\n"
-        "with lean_imports():\n    from astropy.io import fits\n"
-        "header = fits.Header.fromstring(\"A       = 'x   '\")\n"
-        "print(repr(header['A']), type(vars(type(fits.conf))['strip_header_whitespace']).__name__)\n"
-        "fits.conf.strip_header_whitespace = False\n"
-        "print(repr(header['A']))\n"
-    )
-    done = _python(code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["'x' bool", "'x   '"]
-
-
 @pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("--nonsense", 2)])
 def test_the_program_leaves_with_its_code_and_does_what_is_due_at_exit(argument: str, code: int) -> None:
     done = _python(
