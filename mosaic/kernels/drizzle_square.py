@@ -223,7 +223,7 @@ def _share_stretch(target: Target, k0: int, given: Given, work: DoubleArray, tab
     )
 
 
-@part
+@inlined
 def _scatter_block(
     target: Target,
     n: int,
@@ -284,17 +284,15 @@ def _drizzle_row(
         n = min(BLOCK, last - first - at)
         whole = whole_stretches(n)
         load_block(
-            at,
             whole,
-            shift,
-            corners[upper],
-            corners[upper + 1],
-            corners[upper_right],
-            corners[upper_right + 1],
-            corners[lower],
-            corners[lower + 1],
-            corners[lower_right],
-            corners[lower_right + 1],
+            corners[upper, at:],
+            corners[upper + 1, at:],
+            corners[upper_right, at + shift :],
+            corners[upper_right + 1, at + shift :],
+            corners[lower, at:],
+            corners[lower + 1, at:],
+            corners[lower_right, at + shift :],
+            corners[lower_right + 1, at + shift :],
             work,
         )
         x = first + at
