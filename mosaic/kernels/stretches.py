@@ -51,6 +51,9 @@ SIGN: Final = 18
 INVERSE: Final = 19
 """Inverse area; 0 for a pixel that is absent or has none."""
 
+_FETCHED: Final = 64
+"""Bytes that come from memory together."""
+
 Given: TypeAlias = tuple[DoubleArray, DoubleArray, DoubleArray]
 """Weights, values and variances of pixels of a row, the first one at `PAD`."""
 
@@ -206,6 +209,18 @@ def _generate_overlaps(code: Code) -> None:
 overlaps = intrinsic_of(types.void, _generate_overlaps)
 
 
+def _generate_fetch(code: Code) -> None:
+    """Ask for an element of an array, and its neighbours in memory, ahead of time.
+
+    Arguments: the array and the index; nothing happens if that leads out of the array.
+    """
+    array, index = code.arguments
+    code.fetch(array, index)
+
+
+_fetch = intrinsic_of(types.void, _generate_fetch)
+
+
 @kernel
 def make_given(n: int) -> Given:
     """Room for the weights, values and variances of `n` pixels."""
@@ -222,6 +237,10 @@ def whole_stretches(n: int) -> int:
 @part
 def give(n: int, norm: float, values: FloatArray, weights: FloatArray, given: Given) -> None:
     """Bring values and `norm` times weights to double precision; absent pixels fill up the last stretch."""
+    # The pixels after these come next.
+    for k in range(n, 2 * n, _FETCHED // weights.itemsize):
+        _fetch((weights, k))
+        _fetch((values, k))
     for k in range(n):
         given[0][PAD + k] = norm * np.float64(weights[k])
     for k in range(n):
@@ -262,6 +281,18 @@ def judge_stretch(target: Target, k0: int, left: float, right: float, bottom: fl
 
 
 @inlined
+def _fetch_row(target: Target, at: int) -> None:
+    """Ask for `WIDTH` pixels of the tile ahead of time; the first few belong to the stretch before, too."""
+    for last in (at + N_LANES, at + WIDTH - 1):
+        _fetch((target.sums, last))
+        _fetch((target.weights, last))
+        if target.has_variance:
+            _fetch((target.variances, last))
+    if target.has_touched:
+        _fetch((target.touched, at + WIDTH - 1))
+
+
+@inlined
 def _add_stretch(
     target: Target,
     j: int,
@@ -275,6 +306,9 @@ def _add_stretch(
 ) -> None:
     """Deposit a stretch all of whose rows and `WIDTH` columns lie in the tile."""
     weights, values, variances = given
+    # The next row of the input reaches the row of the tile above these or the one below.
+    for r in (-1, n_rows):
+        _fetch_row(target, (j + r - target.y0) * target.weights.shape[1] + (i - target.x0))
     for r in range(n_rows):
         row = (j + r - target.y0) * target.weights.shape[1] + (i - target.x0)
         for lane in range(0, WIDTH, N_LANES):

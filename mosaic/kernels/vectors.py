@@ -111,6 +111,15 @@ class Code:
         """Write a vector to where `read` would read it."""
         self.builder.store(vector.value, self.place(array, self.at(*terms)), align=8)
 
+    def fetch(self, array: Any, *terms: Any) -> None:  # noqa: ANN401
+        """Ask for an element of an array ahead of time; nothing happens if there is none."""
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        hint = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        place = self.builder.bitcast(self.builder.gep(array.data, [self.at(*terms)]), byte)
+        self.builder.call(hint, [place, flag(0), flag(3), flag(1)])
+
     def constant(self, number: float) -> Vector:
         """A vector of one number that is known beforehand."""
         return Vector(self.builder, ir.Constant(VECTOR, [number] * N_LANES))
