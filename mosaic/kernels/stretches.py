@@ -22,7 +22,7 @@ from numba.core import cgutils
 from mosaic.kernels._compile import inlined, kernel, part
 from mosaic.kernels.deposit import Target, deposit
 from mosaic.kernels.overlap import AREA_NOISE
-from mosaic.kernels.vectors import DOUBLE, INDEX, N_LANES, VECTOR, Code, Vector, intrinsic_of
+from mosaic.kernels.vectors import INDEX, N_LANES, Code, Vector, intrinsic_of
 from mosaic.types import DoubleArray, FloatArray
 
 MAX_CELLS: Final = 4
@@ -58,20 +58,20 @@ Given: TypeAlias = tuple[DoubleArray, DoubleArray, DoubleArray]
 """Weights, values and variances of pixels of a row, the first one at `PAD`."""
 
 
-def _generate_extreme(code: Code, *, name: str) -> Any:  # noqa: ANN401
+def _generate_extreme(code: Code, *, is_least: bool) -> Any:  # noqa: ANN401
     """Smallest or largest of `LENGTH` numbers of an array from an index."""
     array, index = code.arguments
-    first, last = code.read(array, index), code.read(array, index, LENGTH - N_LANES)
-    both = first.least(last) if name == "fmin" else first.most(last)
-    kind = ir.FunctionType(DOUBLE, [VECTOR])
-    reduce = cgutils.get_or_insert_function(
-        code.builder.module, kind, f"llvm.vector.reduce.{name}.v{N_LANES}f64"
-    )
-    return code.builder.call(reduce, [both.value])
+    choose = Vector.least if is_least else Vector.most
+    found = choose(code.read(array, index), code.read(array, index, LENGTH - N_LANES))
+    distance = N_LANES // 2
+    while distance:
+        found = choose(found, found.shifted(distance))
+        distance //= 2
+    return found.first()
 
 
-lowest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmin"))
-highest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmax"))
+lowest = intrinsic_of(types.float64, partial(_generate_extreme, is_least=True))
+highest = intrinsic_of(types.float64, partial(_generate_extreme, is_least=False))
 
 
 def _is_within(code: Code, lane: Any) -> Vector:  # noqa: ANN401

@@ -60,6 +60,16 @@ class Vector:
         """The smaller of both."""
         return (other > self).choose(self, other)
 
+    def shifted(self, distance: int) -> Vector:
+        """The numbers `distance` places further on; at the end those of the beginning."""
+        places = [(k + distance) % N_LANES for k in range(N_LANES)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), places)
+        return Vector(self.builder, self.builder.shuffle_vector(self.value, self.value, mask))
+
+    def first(self) -> Any:  # noqa: ANN401
+        """The first number."""
+        return self.builder.extract_element(self.value, ir.Constant(ir.IntType(32), 0))
+
 
 class Variable:
     """A vector that changes."""
