@@ -117,22 +117,44 @@ def _generate_shares(code: Code) -> None:
         xa, xb = x0 + (ya - y0) * slope, x0 + (yb - y0) * slope
         edges.append((xb.least(xa), xa.most(xb), given(HALF_RATES + e), (yb - ya) * 0.5))
     sign = given(SIGN)
-    inverse = _is_within(code, lane).choose(given(INVERSE), 0.0)
+    is_within = _is_within(code, lane)
+    inverse = is_within.choose(given(INVERSE), 0.0)
     before = code.variable(code.constant(0.0))
     boundary = code.variable(code.spread(column) - given(OFFSET))
-    with cgutils.for_range(code.builder, n_columns) as loop:
-        here = boundary.get() + 1.0
-        boundary.set(here)
-        total: Vector | None = None
+    total = code.variable(code.constant(0.0))
+
+    def add_up(areas: list[Vector]) -> None:
+        total.set(sum(areas[1:], start=areas[0]))
+
+    def write_share(index: Any) -> None:  # noqa: ANN401
+        overlap = (total.get() - before.get()) * sign
+        before.set(total.get())
+        share = (overlap > AREA_NOISE).choose(overlap * inverse, 0.0)
+        code.write(share, table, out, code.times(index, PLANE))
+
+    def cut_edges(here: Vector) -> None:
+        areas = []
         for low, high, half_rate, half_height in edges:
             p, q = here - high, (here - low).most(0.0)
-            area = (p > 0.0).choose((p + q) * half_height, q * q * half_rate)
-            total = area if total is None else total + area
-        assert total is not None
-        overlap = (total - before.get()) * sign
-        before.set(total)
-        share = (overlap > AREA_NOISE).choose(overlap * inverse, 0.0)
-        code.write(share, table, out, code.times(loop.index, PLANE))
+            areas.append((p > 0.0).choose((p + q) * half_height, q * q * half_rate))
+        add_up(areas)
+
+    n_cut = code.builder.sub(n_columns, ir.Constant(INDEX, 1))
+    with cgutils.for_range(code.builder, n_cut) as loop:
+        here = boundary.get() + 1.0
+        boundary.set(here)
+        cut_edges(here)
+        write_share(loop.index)
+    # All edges lie left of the last boundary, unless the rounding of a clipped end has brought it there.
+    here = boundary.get() + 1.0
+    right = edges[0][1].most(edges[1][1]).most(edges[2][1].most(edges[3][1]))
+    are_left = (here > right).or_not(is_within).all()
+    with code.builder.if_else(are_left, likely=True) as (if_left, if_cut):
+        with if_left:
+            add_up([((here - high) + (here - low)) * height for low, high, _rate, height in edges])
+        with if_cut:
+            cut_edges(here)
+    write_share(n_cut)
 
 
 row_shares = intrinsic_of(types.void, _generate_shares)

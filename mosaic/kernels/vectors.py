@@ -52,6 +52,15 @@ class Vector:
         """``yes if self else no``, number by number."""
         return Vector(self.builder, self.builder.select(self.value, yes.value, self._with(no)))
 
+    def or_not(self, other: Vector) -> Vector:
+        """``self or not other``, of truths."""
+        return Vector(self.builder, self.builder.or_(self.value, self.builder.not_(other.value)))
+
+    def all(self) -> Any:  # noqa: ANN401
+        """Whether all truths are."""
+        bits = self.builder.bitcast(self.value, ir.IntType(N_LANES))
+        return self.builder.icmp_signed("==", bits, ir.Constant(bits.type, -1))
+
     def most(self, other: Vector | float) -> Vector:
         """The larger of both."""
         return (self > other).choose(self, other)
