@@ -55,6 +55,7 @@ from mosaic.kernels.stretches import (
     TABLE,
     WIDTH,
     Given,
+    aligned,
     count_positive,
     deposit_stretch,
     give,
@@ -360,12 +361,13 @@ def drizzle_square(
     half = 0.5 * pixfrac
     is_shared = pixfrac == 1.0
     corners = np.empty((8, nx + 1 + LENGTH))
-    work, wide = np.empty(SCRATCH), np.empty(SCRATCH)
-    areas, wide_areas = np.empty(MAX_CELLS**2 * BLOCK), np.empty(MAX_CELLS**2 * BLOCK)
+    work, wide = aligned(SCRATCH), aligned(SCRATCH)
+    areas, wide_areas = aligned(MAX_CELLS**2 * BLOCK), aligned(MAX_CELLS**2 * BLOCK)
     map_work, samples = np.empty(MAP_SCRATCH), np.empty((4, n_samples(nx)))
     slots = np.empty(BLOCK, np.int64)
     given = make_given(BLOCK)
-    table = np.zeros(TABLE)
+    table = aligned(TABLE)
+    table[:] = 0.0
     reach = 1.0 + pixfrac / scale_ratio
     n_hit = 0
     for band in range(0, ny, BAND_ROWS):

@@ -31,9 +31,9 @@ LENGTH: Final = 13
 """Pixels of a stretch: with the columns of the last one they fill two vectors."""
 WIDTH: Final = 2 * N_LANES
 """Columns that a stretch may touch."""
-PAD: Final = MAX_CELLS - 1
-"""Zeros before the first pixel of a plane of shares, and at least as many after the last."""
-PLANE: Final = PAD + WIDTH + 5
+PAD: Final = N_LANES
+"""Zeros before the first pixel of a plane of shares and after the last: no fewer than `MAX_CELLS` - 1."""
+PLANE: Final = PAD + WIDTH + PAD
 """Distance of the planes of shares: that of row r and column c of the box is number 4 r + c."""
 ALONG: Final = MAX_CELLS**2 * PLANE
 """Where, for separable drops, the planes of the rows begin; those of the columns are the first four."""
@@ -51,8 +51,8 @@ SIGN: Final = 18
 INVERSE: Final = 19
 """Inverse area; 0 for a pixel that is absent or has none."""
 
-_FETCHED: Final = 64
-"""Bytes that come from memory together."""
+_LINE: Final = 64
+"""Bytes of a line of the cache."""
 
 Given: TypeAlias = tuple[DoubleArray, DoubleArray, DoubleArray]
 """Weights, values and variances of pixels of a row, the first one at `PAD`."""
@@ -244,6 +244,14 @@ _fetch = intrinsic_of(types.void, _generate_fetch)
 
 
 @kernel
+def aligned(n: int) -> DoubleArray:
+    """Room for `n` numbers that begins with a line of the cache, as then do vectors at multiples of eight."""
+    room = np.empty(n + N_LANES - 1)
+    first = -(room.ctypes.data // room.itemsize) % N_LANES
+    return room[first : first + n]
+
+
+@kernel
 def make_given(n: int) -> Given:
     """Room for the weights, values and variances of `n` pixels."""
     size = PAD + n + LENGTH + WIDTH
@@ -260,7 +268,7 @@ def whole_stretches(n: int) -> int:
 def give(n: int, norm: float, values: FloatArray, weights: FloatArray, given: Given) -> None:
     """Bring values and `norm` times weights to double precision; absent pixels fill up the last stretch."""
     # The pixels after these come next.
-    for k in range(n, 2 * n, _FETCHED // weights.itemsize):
+    for k in range(n, 2 * n, _LINE // weights.itemsize):
         _fetch((weights, k))
         _fetch((values, k))
     for k in range(n):
