@@ -14,10 +14,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba import config, njit
 from numba.core.compiler import Compiler
 
@@ -67,6 +68,34 @@ def part(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     return _compiled(function, forceinline=False, is_part=True)
 
 
+class _KernelCompiler(Compiler):  # type: ignore[misc]  # numba is not followed
+    """Keeps the parts of a kernel to itself.
+
+    Each part is also compiled alone, without being optimised. Where the kernel does not take in a part as a
+    whole, the process that compiles both would call the one that came first, which is that one.
+    """
+
+    def define_pipelines(self) -> Any:  # noqa: ANN401
+        """Give the passes of numba a library that hides what it was made of."""
+        library = self.state.targetctx.codegen().create_library(self.state.func_id.func_qualname)
+        library.enable_object_caching()
+        library._optimize_final_module = partial(  # noqa: SLF001 (numba has no other way)
+            _hide_parts,
+            library,
+            library._optimize_final_module,  # noqa: SLF001
+        )
+        self.state.library = library
+        return super().define_pipelines()
+
+
+def _hide_parts(library: Any, optimize: Callable[[], None]) -> None:  # noqa: ANN401
+    """Optimise a library whose parts nobody else can call."""
+    for function in library._final_module.functions:  # noqa: SLF001
+        if function.linkage == Linkage.linkonce_odr and function.name.startswith("_ZN6mosaic"):
+            function.linkage = Linkage.internal
+    optimize()
+
+
 class _PartCompiler(Compiler):  # type: ignore[misc]  # numba is not followed
     """Leaves the optimisation of a part to the kernels that it becomes part of.
 
@@ -101,7 +130,7 @@ def _compiled(function: Callable[..., Any], *, forceinline: bool, is_part: bool)
             _nrt=not is_part,
             no_cpython_wrapper=is_part,
             no_cfunc_wrapper=is_part,
-            pipeline_class=_PartCompiler if is_part else Compiler,
+            pipeline_class=_PartCompiler if is_part else _KernelCompiler,
         )(function)
     finally:
         config.CACHE_DIR = previous
