@@ -56,6 +56,7 @@ from mosaic.kernels.stretches import (
     TABLE,
     WIDTH,
     Given,
+    aligned,
     count_positive,
     deposit_stretch,
     give,
@@ -224,7 +225,7 @@ def _share_stretch(target: Target, k0: int, given: Given, work: DoubleArray, tab
     )
 
 
-@part
+@inlined
 def _scatter_block(
     target: Target,
     n: int,
@@ -285,17 +286,15 @@ def _drizzle_row(
         n = min(BLOCK, last - first - at)
         whole = whole_stretches(n)
         load_block(
-            at,
             whole,
-            shift,
-            corners[upper],
-            corners[upper + 1],
-            corners[upper_right],
-            corners[upper_right + 1],
-            corners[lower],
-            corners[lower + 1],
-            corners[lower_right],
-            corners[lower_right + 1],
+            corners[upper, at:],
+            corners[upper + 1, at:],
+            corners[upper_right, at + shift :],
+            corners[upper_right + 1, at + shift :],
+            corners[lower, at:],
+            corners[lower + 1, at:],
+            corners[lower_right, at + shift :],
+            corners[lower_right + 1, at + shift :],
             work,
         )
         x = first + at
@@ -363,12 +362,13 @@ def drizzle_square(
     half = 0.5 * pixfrac
     is_shared = pixfrac == 1.0
     corners = np.empty((8, nx + 1 + LENGTH))
-    work, wide = np.empty(SCRATCH), np.empty(SCRATCH)
-    areas, wide_areas = np.empty(MAX_CELLS**2 * BLOCK), np.empty(MAX_CELLS**2 * BLOCK)
+    work, wide = aligned(SCRATCH), aligned(SCRATCH)
+    areas, wide_areas = aligned(MAX_CELLS**2 * BLOCK), aligned(MAX_CELLS**2 * BLOCK)
     map_work, samples = map_scratch(model), np.empty((4, n_samples(nx)))
     slots = np.empty(BLOCK, np.int64)
     given = make_given(BLOCK)
-    table = np.zeros(TABLE)
+    table = aligned(TABLE)
+    table[:] = 0.0
     reach = 1.0 + pixfrac / scale_ratio
     n_hit = 0
     for band in range(0, ny, BAND_ROWS):

@@ -33,6 +33,7 @@ from mosaic.kernels.stretches import (
     TABLE,
     WIDTH,
     Given,
+    aligned,
     count_positive,
     deposit_stretch,
     give,
@@ -230,7 +231,8 @@ def drizzle_turbo(
     boxes = np.empty((5, nx + LENGTH + WIDTH))
     box = (boxes[0], boxes[1], boxes[2], boxes[3], boxes[4])
     given = make_given(nx)
-    table = np.zeros(TABLE)
+    table = aligned(TABLE)
+    table[:] = 0.0
     columns, rows = np.empty(nx), np.empty(nx)
     across, along = np.empty((3, nx)), np.empty((3, nx))
     is_plain = np.empty(nx, np.bool_)

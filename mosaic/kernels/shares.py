@@ -39,11 +39,20 @@ SCRATCH = 39 * BLOCK
 
 
 @inlined
-def _bring_near(n: int, axis: int, origin_at: int, size_at: int, work: DoubleArray) -> None:
+def _bring_near(
+    n: int,
+    axis: int,
+    origin_at: int,
+    size_at: int,
+    top_left: DoubleArray,
+    top_right: DoubleArray,
+    bottom_left: DoubleArray,
+    bottom_right: DoubleArray,
+    work: DoubleArray,
+) -> None:
     """Subtract the lowest cell of each pixel along one axis from its corners, and keep it."""
     for k in range(n):
-        p0, p1 = work[k + axis * BLOCK], work[k + (2 + axis) * BLOCK]
-        p2, p3 = work[k + (4 + axis) * BLOCK], work[k + (6 + axis) * BLOCK]
+        p0, p1, p2, p3 = top_left[k], top_right[k], bottom_right[k], bottom_left[k]
         low01, high01 = (p0, p1) if p0 < p1 else (p1, p0)
         low23, high23 = (p2, p3) if p2 < p3 else (p3, p2)
         low = min(low23, low01)
@@ -59,9 +68,7 @@ def _bring_near(n: int, axis: int, origin_at: int, size_at: int, work: DoubleArr
 
 @part
 def load_block(
-    at: int,
     n: int,
-    shift: int,
     x_tl: DoubleArray,
     y_tl: DoubleArray,
     x_tr: DoubleArray,
@@ -76,18 +83,8 @@ def load_block(
 
     Local coordinates are exact differences, so nothing depends on where the tile begins.
     """
-    for k in range(n):
-        work[k + 0 * BLOCK] = x_tl[at + k]
-        work[k + 1 * BLOCK] = y_tl[at + k]
-        work[k + 2 * BLOCK] = x_tr[at + k + shift]
-        work[k + 3 * BLOCK] = y_tr[at + k + shift]
-    for k in range(n):
-        work[k + 4 * BLOCK] = x_br[at + k + shift]
-        work[k + 5 * BLOCK] = y_br[at + k + shift]
-        work[k + 6 * BLOCK] = x_bl[at + k]
-        work[k + 7 * BLOCK] = y_bl[at + k]
-    _bring_near(n, 0, COLUMN, N_COLUMNS, work)
-    _bring_near(n, 1, ROW, N_ROWS, work)
+    _bring_near(n, 0, COLUMN, N_COLUMNS, x_tl, x_tr, x_bl, x_br, work)
+    _bring_near(n, 1, ROW, N_ROWS, y_tl, y_tr, y_bl, y_br, work)
     for k in range(n):
         offset = work[k + COLUMN] - float(k)
         work[k + OFFSET] = offset

@@ -22,7 +22,7 @@ from numba.core import cgutils
 from mosaic.kernels._compile import inlined, kernel, part
 from mosaic.kernels.deposit import Target, deposit
 from mosaic.kernels.overlap import AREA_NOISE
-from mosaic.kernels.vectors import DOUBLE, INDEX, N_LANES, VECTOR, Code, Vector, intrinsic_of
+from mosaic.kernels.vectors import INDEX, N_LANES, Code, Vector, intrinsic_of
 from mosaic.types import DoubleArray, FloatArray
 
 MAX_CELLS: Final = 4
@@ -31,9 +31,9 @@ LENGTH: Final = 13
 """Pixels of a stretch: with the columns of the last one they fill two vectors."""
 WIDTH: Final = 2 * N_LANES
 """Columns that a stretch may touch."""
-PAD: Final = MAX_CELLS - 1
-"""Zeros before the first pixel of a plane of shares, and at least as many after the last."""
-PLANE: Final = PAD + WIDTH + 5
+PAD: Final = N_LANES
+"""Zeros before the first pixel of a plane of shares and after the last: no fewer than `MAX_CELLS` - 1."""
+PLANE: Final = PAD + WIDTH + PAD
 """Distance of the planes of shares: that of row r and column c of the box is number 4 r + c."""
 ALONG: Final = MAX_CELLS**2 * PLANE
 """Where, for separable drops, the planes of the rows begin; those of the columns are the first four."""
@@ -51,24 +51,27 @@ SIGN: Final = 18
 INVERSE: Final = 19
 """Inverse area; 0 for a pixel that is absent or has none."""
 
+_LINE: Final = 64
+"""Bytes of a line of the cache."""
+
 Given: TypeAlias = tuple[DoubleArray, DoubleArray, DoubleArray]
 """Weights, values and variances of pixels of a row, the first one at `PAD`."""
 
 
-def _generate_extreme(code: Code, *, name: str) -> Any:  # noqa: ANN401
+def _generate_extreme(code: Code, *, is_least: bool) -> Any:  # noqa: ANN401
     """Smallest or largest of `LENGTH` numbers of an array from an index."""
     array, index = code.arguments
-    first, last = code.read(array, index), code.read(array, index, LENGTH - N_LANES)
-    both = first.least(last) if name == "fmin" else first.most(last)
-    kind = ir.FunctionType(DOUBLE, [VECTOR])
-    reduce = cgutils.get_or_insert_function(
-        code.builder.module, kind, f"llvm.vector.reduce.{name}.v{N_LANES}f64"
-    )
-    return code.builder.call(reduce, [both.value])
+    choose = Vector.least if is_least else Vector.most
+    found = choose(code.read(array, index), code.read(array, index, LENGTH - N_LANES))
+    distance = N_LANES // 2
+    while distance:
+        found = choose(found, found.shifted(distance))
+        distance //= 2
+    return found.first()
 
 
-lowest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmin"))
-highest = intrinsic_of(types.float64, partial(_generate_extreme, name="fmax"))
+lowest = intrinsic_of(types.float64, partial(_generate_extreme, is_least=True))
+highest = intrinsic_of(types.float64, partial(_generate_extreme, is_least=False))
 
 
 def _is_within(code: Code, lane: Any) -> Vector:  # noqa: ANN401
@@ -114,22 +117,44 @@ def _generate_shares(code: Code) -> None:
         xa, xb = x0 + (ya - y0) * slope, x0 + (yb - y0) * slope
         edges.append((xb.least(xa), xa.most(xb), given(HALF_RATES + e), (yb - ya) * 0.5))
     sign = given(SIGN)
-    inverse = _is_within(code, lane).choose(given(INVERSE), 0.0)
+    is_within = _is_within(code, lane)
+    inverse = is_within.choose(given(INVERSE), 0.0)
     before = code.variable(code.constant(0.0))
     boundary = code.variable(code.spread(column) - given(OFFSET))
-    with cgutils.for_range(code.builder, n_columns) as loop:
-        here = boundary.get() + 1.0
-        boundary.set(here)
-        total: Vector | None = None
+    total = code.variable(code.constant(0.0))
+
+    def add_up(areas: list[Vector]) -> None:
+        total.set(sum(areas[1:], start=areas[0]))
+
+    def write_share(index: Any) -> None:  # noqa: ANN401
+        overlap = (total.get() - before.get()) * sign
+        before.set(total.get())
+        share = (overlap > AREA_NOISE).choose(overlap * inverse, 0.0)
+        code.write(share, table, out, code.times(index, PLANE))
+
+    def cut_edges(here: Vector) -> None:
+        areas = []
         for low, high, half_rate, half_height in edges:
             p, q = here - high, (here - low).most(0.0)
-            area = (p > 0.0).choose((p + q) * half_height, q * q * half_rate)
-            total = area if total is None else total + area
-        assert total is not None
-        overlap = (total - before.get()) * sign
-        before.set(total)
-        share = (overlap > AREA_NOISE).choose(overlap * inverse, 0.0)
-        code.write(share, table, out, code.times(loop.index, PLANE))
+            areas.append((p > 0.0).choose((p + q) * half_height, q * q * half_rate))
+        add_up(areas)
+
+    n_cut = code.builder.sub(n_columns, ir.Constant(INDEX, 1))
+    with cgutils.for_range(code.builder, n_cut) as loop:
+        here = boundary.get() + 1.0
+        boundary.set(here)
+        cut_edges(here)
+        write_share(loop.index)
+    # All edges lie left of the last boundary, unless the rounding of a clipped end has brought it there.
+    here = boundary.get() + 1.0
+    right = edges[0][1].most(edges[1][1]).most(edges[2][1].most(edges[3][1]))
+    are_left = (here > right).or_not(is_within).all()
+    with code.builder.if_else(are_left, likely=True) as (if_left, if_cut):
+        with if_left:
+            add_up([((here - high) + (here - low)) * height for low, high, _rate, height in edges])
+        with if_cut:
+            cut_edges(here)
+    write_share(n_cut)
 
 
 row_shares = intrinsic_of(types.void, _generate_shares)
@@ -206,6 +231,26 @@ def _generate_overlaps(code: Code) -> None:
 overlaps = intrinsic_of(types.void, _generate_overlaps)
 
 
+def _generate_fetch(code: Code) -> None:
+    """Ask for an element of an array, and its neighbours in memory, ahead of time.
+
+    Arguments: the array and the index; nothing happens if that leads out of the array.
+    """
+    array, index = code.arguments
+    code.fetch(array, index)
+
+
+_fetch = intrinsic_of(types.void, _generate_fetch)
+
+
+@kernel
+def aligned(n: int) -> DoubleArray:
+    """Room for `n` numbers that begins with a line of the cache, as then do vectors at multiples of eight."""
+    room = np.empty(n + N_LANES - 1)
+    first = -(room.ctypes.data // room.itemsize) % N_LANES
+    return room[first : first + n]
+
+
 @kernel
 def make_given(n: int) -> Given:
     """Room for the weights, values and variances of `n` pixels."""
@@ -222,6 +267,10 @@ def whole_stretches(n: int) -> int:
 @part
 def give(n: int, norm: float, values: FloatArray, weights: FloatArray, given: Given) -> None:
     """Bring values and `norm` times weights to double precision; absent pixels fill up the last stretch."""
+    # The pixels after these come next.
+    for k in range(n, 2 * n, _LINE // weights.itemsize):
+        _fetch((weights, k))
+        _fetch((values, k))
     for k in range(n):
         given[0][PAD + k] = norm * np.float64(weights[k])
     for k in range(n):
@@ -262,6 +311,18 @@ def judge_stretch(target: Target, k0: int, left: float, right: float, bottom: fl
 
 
 @inlined
+def _fetch_row(target: Target, at: int) -> None:
+    """Ask for `WIDTH` pixels of the tile ahead of time; the first few belong to the stretch before, too."""
+    for last in (at + N_LANES, at + WIDTH - 1):
+        _fetch((target.sums, last))
+        _fetch((target.weights, last))
+        if target.has_variance:
+            _fetch((target.variances, last))
+    if target.has_touched:
+        _fetch((target.touched, at + WIDTH - 1))
+
+
+@inlined
 def _add_stretch(
     target: Target,
     j: int,
@@ -275,6 +336,9 @@ def _add_stretch(
 ) -> None:
     """Deposit a stretch all of whose rows and `WIDTH` columns lie in the tile."""
     weights, values, variances = given
+    # The next row of the input reaches the row of the tile above these or the one below.
+    for r in (-1, n_rows):
+        _fetch_row(target, (j + r - target.y0) * target.weights.shape[1] + (i - target.x0))
     for r in range(n_rows):
         row = (j + r - target.y0) * target.weights.shape[1] + (i - target.x0)
         for lane in range(0, WIDTH, N_LANES):

@@ -60,6 +60,15 @@ class Vector:
         """``yes if self else no``, number by number."""
         return Vector(self.builder, self.builder.select(self.value, yes.value, yes._with(no)))
 
+    def or_not(self, other: Vector) -> Vector:
+        """``self or not other``, of truths."""
+        return Vector(self.builder, self.builder.or_(self.value, self.builder.not_(other.value)))
+
+    def all(self) -> Any:  # noqa: ANN401
+        """Whether all truths are."""
+        bits = self.builder.bitcast(self.value, ir.IntType(N_LANES))
+        return self.builder.icmp_signed("==", bits, ir.Constant(bits.type, -1))
+
     def most(self, other: Vector | float) -> Vector:
         """The larger of both."""
         return (self > other).choose(self, other)
@@ -67,6 +76,16 @@ class Vector:
     def least(self, other: Vector) -> Vector:
         """The smaller of both."""
         return (other > self).choose(self, other)
+
+    def shifted(self, distance: int) -> Vector:
+        """The numbers `distance` places further on; at the end those of the beginning."""
+        places = [(k + distance) % N_LANES for k in range(N_LANES)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), places)
+        return Vector(self.builder, self.builder.shuffle_vector(self.value, self.value, mask))
+
+    def first(self) -> Any:  # noqa: ANN401
+        """The first number."""
+        return self.builder.extract_element(self.value, ir.Constant(ir.IntType(32), 0))
 
 
 class Variable:
@@ -119,6 +138,15 @@ class Code:
     def write(self, vector: Vector, array: Any, *terms: Any) -> None:  # noqa: ANN401
         """Write a vector to where `read` would read it."""
         self.builder.store(vector.value, self.place(array, self.at(*terms)), align=8)
+
+    def fetch(self, array: Any, *terms: Any) -> None:  # noqa: ANN401
+        """Ask for an element of an array ahead of time; nothing happens if there is none."""
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        hint = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        place = self.builder.bitcast(self.builder.gep(array.data, [self.at(*terms)]), byte)
+        self.builder.call(hint, [place, flag(0), flag(3), flag(1)])
 
     def constant(self, number: float) -> Vector:
         """A vector of one number that is known beforehand."""

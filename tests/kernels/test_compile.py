@@ -1,4 +1,4 @@
-"""What a program of ours may leave out of numba, and what it must not."""
+"""What a program of ours may leave out of numba, and what it must not; whose parts a kernel calls."""
 
 from __future__ import annotations
 

@@ -108,6 +108,16 @@ MODELS = {
     "mirrored": linear_model(((1.0, 0.02), (0.03, -1.0)), (1.3, 28.0)),
     "too turned": _turned(40.0),
     "enlarged": _turned(1.0, 1.4),
+    "reduced": _turned(-2.0, 0.55),
+    "quarter-turned": _turned(90.0),
+    "mirrored and enlarged": linear_model(((-1.3, 0.03), (0.02, 1.3)), (68.0, 0.8)),
+    "grazing": linear_model(((1.0, 2.0**-49), (0.03, 1.0)), (2.0 - 2.0**-46, 1.3)),
+    # Corners of the first row that lie just left of a border of cells, and reach it as ends of clipped edges.
+    "rounded to the border": linear_model(
+        ((1.0, -2.2540416244932375), (0.015338698160955719, 1.039654447722318)),
+        (-1.1270208122466194, 0.4926908081733611),
+    ),
+    "slanted": linear_model(((1.0, 0.3), (0.02, 1.0)), (1.5, 1.3)),
     "bent": distorted_model(5, CHIP_YX, turn=0.05)._replace(
         homography=np.array([[1.0, -0.04, 22.0], [0.05, 1.01, 13.0], [0.0, 0.0, 1.0]])
     ),
