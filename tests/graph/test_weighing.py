@@ -194,7 +194,7 @@ def test_killed_before_a_solution_a_run_goes_on_to_the_same(
 
 def test_solutions_are_written_again_only_where_they_differ(finished: Job, tmp_path: Path) -> None:
     before, means = _stamps(tmp_path), _means(finished)
-    one, two, three = sorted(before)[:3]
+    one, two = sorted(before)[:2]
     record = finished.ledger.read(WEIGHT_SOLUTION, one)
     assert record is not None
     finished.ledger.write(replace(record, facts={"mean": 1.0}))
@@ -208,7 +208,6 @@ def test_solutions_are_written_again_only_where_they_differ(finished: Job, tmp_p
     finished.ledger.forget("weights", tile)
     assert _drive(finished).sent == [("weights", tile)]
     assert _stamps(tmp_path) == after
-    assert three in after
 
 
 def test_a_lazy_median_asks_for_the_weights_of_its_own_exposures(plan: Plan) -> None:
