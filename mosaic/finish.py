@@ -8,7 +8,7 @@ others waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from mosaic.graph.budget import Budget
 from mosaic.graph.cancel import CancelToken
+from mosaic.graph.driver import Task, TaskKey
 from mosaic.graph.job import Job
 from mosaic.graph.progress import SilentObserver, TaskRecord
 from mosaic.headers.product import ProductHeaders, build_product_headers
@@ -31,8 +32,8 @@ from mosaic.products.update import update_inputs, write_cleaned
 if TYPE_CHECKING:
     from mosaic.quality.report import ExposureChecks
 
-_LAST_PHASE = "cosmic_rays"
-"""Phase after which nothing but the final drizzle is left."""
+_BEFORE_FINAL = ("median", "cosmic_rays")
+"""Phases after which nothing but the final drizzle is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Reported:
 
 
 class Finish(SilentObserver):
-    """Ends a run; told of its tasks, it begins as soon as the masks of cosmic rays are complete.
+    """Ends a run; told of its tasks, it begins as soon as median and masks of cosmic rays are complete.
 
     Parameters
     ----------
@@ -68,8 +69,9 @@ class Finish(SilentObserver):
         Told of every finished task, and of the time that this takes.
     budget : Budget
         What may be done at a time.
-    n_masks : int
-        Tasks of the cosmic rays that are still to be done; 0: nothing is begun early.
+    tasks, done
+        Tasks by phase, and those that earlier runs did; where these leave none before the final drizzle,
+        nothing is begun early.
     with_report : bool
         Whether there is to be a quality report.
     """
@@ -81,14 +83,16 @@ class Finish(SilentObserver):
         clock: StepClock,
         budget: Budget,
         *,
-        n_masks: int,
+        tasks: Mapping[str, Sequence[Task]],
+        done: Collection[TaskKey],
         with_report: bool,
     ) -> None:
         self._job = job
         self._names = names
         self._clock = clock
         self._budget = budget
-        self._n_left = n_masks if budget.reports_beside else 0
+        before = [task.key for phase in _BEFORE_FINAL for task in tasks.get(phase, ())]
+        self._n_left = sum(key not in done for key in before) if budget.reports_beside else 0
         self._with_report = with_report
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="finish")
         self._made: Future[_Early] | None = None
@@ -104,9 +108,9 @@ class Finish(SilentObserver):
         self._pool.shutdown(cancel_futures=True)
 
     def task_done(self, record: TaskRecord) -> None:
-        """Count the masks, and pass on."""
+        """Count what is done before the final drizzle, and pass on."""
         self._clock.task_done(record)
-        if record.phase == _LAST_PHASE:
+        if record.phase in _BEFORE_FINAL:
             self._n_left -= 1
             if self._n_left == 0:
                 self._made = self._pool.submit(self._begin)

@@ -289,9 +289,8 @@ def _drizzle_catalogue(read: Inputs, run: _Run, remap: Remap | None) -> Result:
         counts = {phase: sum(task.key in done for task in members) for phase, members in tasks.items()}
         observer.begin([PhaseTotal(phase, len(members), counts[phase]) for phase, members in tasks.items()])
         clock.add("Initialization", time.perf_counter() - run.start)
-        n_masks = sum(task.key not in done for task in tasks.get("cosmic_rays", ()))
         reports = job.plan.settings.report and options.keep_job
-        finish = Finish(job, names, clock, budget, n_masks=n_masks, with_report=reports)
+        finish = Finish(job, names, clock, budget, tasks=tasks, done=done, with_report=reports)
         try:
             with finish:
                 with _open_backend(run, budget, job, widest_phase(tasks, done)) as backend:

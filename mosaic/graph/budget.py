@@ -59,7 +59,7 @@ MOST_EXPORTS = 4
 ROW_CACHE_BYTES = 512 * MIB
 """Most that is kept of input rows, however much is granted."""
 
-STACK_CACHE_BYTES = 4096 * MIB
+STACK_CACHE_BYTES = 1024 * MIB
 """Most that is kept of separate drizzles."""
 
 SMALLEST_TILE = 128

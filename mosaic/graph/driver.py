@@ -1,8 +1,9 @@
 """Carry out a plan: phases in waves, ready tasks first, nothing more in flight than the workers can hold.
 
-A task starts when the tasks it depends on are in the ledger; there is no barrier between the median, the
-cosmic rays and the final drizzle. Tasks that an earlier run finished are not done again. Does not cover where
-workers come from (`Backend`).
+A task starts when the tasks it depends on are in the ledger; once the sky is solved there is no barrier. A
+median waits for the mean weights of its own exposures, which the driver keeps as soon as their tiles are
+weighed. Tasks that an earlier run finished are not done again. Does not cover where workers come from
+(`Backend`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import Protocol
 from mosaic.errors import PixelError, RunCancelledError, StoreError
 from mosaic.graph.cancel import CancelToken, admit, withdraw
 from mosaic.graph.job import Job, TaskLimits, chip_task, tile_task, tile_tasks
-from mosaic.graph.ledger import WHOLE_JOB
+from mosaic.graph.ledger import WEIGHT_SOLUTION, WHOLE_JOB
 from mosaic.graph.plan import BLOT_MARGIN, Plan
 from mosaic.graph.progress import Observer, TaskRecord
 from mosaic.graph.sky_tasks import sky_phases, solve_job_sky
-from mosaic.graph.tasks import run_task, weight_sums
+from mosaic.graph.tasks import run_task
 from mosaic.graph.verify import StoredSizes, is_intact, is_present
-from mosaic.steps.median import WeightSum, mean_weight
+from mosaic.graph.weighing import Weighing, exposures_of_tiles, weight_tasks
 from mosaic.types import Window
 
 TaskKey = tuple[str, str]
@@ -168,10 +169,17 @@ def plan_tasks(job: Job) -> dict[str, list[Task]]:
             for i, chip in enumerate(chips)
         ]
     if settings.median:
-        separate = plan.separate.chips_of_tile
         if settings.median_newmasks:
-            tasks["weights"] = [Task("weights", name) for name in tile_tasks(separate)]
-        tasks["median"] = [Task("median", name) for name in tile_tasks(separate)]
+            tasks["weights"] = [Task("weights", name) for name in weight_tasks(plan)]
+        solved = [(WEIGHT_SOLUTION, exposure.rootname) for exposure in plan.exposures]
+        tasks["median"] = [
+            Task(
+                "median",
+                tile_task(tile),
+                frozenset(solved[i] for i in members) if settings.median_newmasks else frozenset(),
+            )
+            for tile, members in exposures_of_tiles(plan).items()
+        ]
     elif job.keeps_singles:
         tasks["single"] = [Task("single", name) for name in tile_tasks(plan.separate.chips_of_tile)]
     if settings.blot:
@@ -285,6 +293,7 @@ class Driver:
         self._limits = limits
         self._observer = observer
         self._cancel = cancel or CancelToken()
+        self._weighing = Weighing(job)
         self.warnings: list[str] = []
         """What the user should know, once the run is over."""
 
@@ -312,9 +321,9 @@ class Driver:
         self._run_phases(tasks, ("static", "static_mask", "sky", "sky_overlaps"), done)
         summarise_static(self._job)
         self._solve_sky()
-        self._run_phases(tasks, ("weights",), done)
-        record_weights(self._job, [task.name for task in tasks.get("weights", ())])
-        self._run_phases(tasks, ("single", "median", "cosmic_rays", "final"), done)
+        weighed = [task.name for task in tasks.get("weights", ()) if task.key in done]
+        done.update((WEIGHT_SOLUTION, name) for name in self._weighing.resume(weighed))
+        self._run_phases(tasks, ("weights", "single", "median", "cosmic_rays", "final"), done)
 
     def _run_phases(
         self, tasks: Mapping[str, Sequence[Task]], phases: Iterable[str], done: set[TaskKey]
@@ -334,8 +343,12 @@ class Driver:
             if record is None:
                 continue
             in_flight -= 1
-            done.add((record.phase, record.task))
-            queue.finish((record.phase, record.task))
+            finished = [(record.phase, record.task)]
+            if record.phase == "weights":
+                finished += [(WEIGHT_SOLUTION, name) for name in self._weighing.add(record)]
+            done.update(finished)
+            for key in finished:
+                queue.finish(key)
             self._observer.task_done(record)
 
     def _solve_sky(self) -> None:
@@ -351,17 +364,6 @@ def record_sky(job: Job) -> tuple[str, ...]:
     facts = {name: [*astuple(level)] for name, level in solution.levels.items()}
     job.ledger.write(TaskRecord("sky_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"levels": facts}))
     return tuple(solution.warnings)
-
-
-def record_weights(job: Job, tiles: Sequence[str]) -> None:
-    """Add up the weight sums of tiles, by name, to the mean weight of every exposure in the ledger."""
-    records = job.ledger.require("weights", tiles)
-    parts: list[list[WeightSum]] = [[] for _ in job.plan.exposures]
-    for record in records.values():
-        for exposure, part in weight_sums(record).items():
-            parts[exposure].append(part)
-    means = [mean_weight(own, job.weight_unit(i)) for i, own in enumerate(parts)]
-    job.ledger.write(TaskRecord("weight_solution", WHOLE_JOB, 0.0, 0, 0, 0, facts={"means": means}))
 
 
 def _stop_tasks(store: str, backend: Backend) -> None:

@@ -7,7 +7,7 @@ and windows are derived on first use and kept. Nothing here is shared between pr
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -26,7 +26,7 @@ from mosaic.geometry.outline import OutlineIndex, chip_outline
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.cancel import raise_if_withdrawn
 from mosaic.graph.kept import BoundedCache
-from mosaic.graph.ledger import Ledger
+from mosaic.graph.ledger import WEIGHT_SOLUTION, Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
 from mosaic.graph.singles import STACK_CACHE
 from mosaic.graph.software import require_same_software
@@ -91,6 +91,7 @@ class Job:
         self.ledger = Ledger(folder, plan.incarnation)
         self._models: BoundedCache[MapModel] = BoundedCache(MODELS_KEPT)
         self._cells: BoundedCache[ChipCells] = BoundedCache(CELLS_BYTES)
+        self._mean_weights: dict[int, float] = {}
 
     @property
     def store(self) -> str:
@@ -153,10 +154,19 @@ class Job:
         """Finds the outlines near one."""
         return OutlineIndex(self.outlines)
 
-    @cached_property
-    def mean_weights(self) -> list[float]:
-        """Mean weight of the separate drizzle of every exposure, once all tiles were weighed."""
-        return list(self.ledger.require_one("weight_solution").facts["means"])
+    def mean_weights(self, exposures: Iterable[int]) -> list[float]:
+        """Mean weight of the separate drizzle of exposures, once all their tiles were weighed.
+
+        0 where the median does not ask for it.
+        """
+        wanted = list(exposures)
+        if not self.plan.settings.median_newmasks:
+            return [0.0] * len(wanted)
+        missing = [i for i in wanted if i not in self._mean_weights]
+        names = [self.plan.exposures[i].rootname for i in missing]
+        for i, record in zip(missing, self.ledger.require_few(WEIGHT_SOLUTION, names), strict=True):
+            self._mean_weights[i] = record.facts["mean"]
+        return [self._mean_weights[i] for i in wanted]
 
     @cached_property
     def _inspected(self) -> list[int]:
@@ -275,12 +285,16 @@ class Job:
             value *= chip.exptime_s if chip.is_rate else 1.0
         return value
 
-    def stack_facts(self, exposure: int) -> StackFacts:
-        """Numbers of an exposure for the combination."""
+    def stack_facts(self, exposures: Collection[int]) -> list[StackFacts]:
+        """Numbers of exposures for the combination."""
+        means = self.mean_weights(exposures)
+        return [self._stack_facts(*pair) for pair in zip(exposures, means, strict=True)]
+
+    def _stack_facts(self, exposure: int, mean_weight: float) -> StackFacts:
         chips = self.plan.exposures[exposure].chips
         skies = [self.sky[chip.name].background for chip in chips]
         return StackFacts(
-            self.mean_weights[exposure],
+            mean_weight,
             float(np.mean([chip.read_noise_e**2 for chip in chips])),
             exposure_background(
                 skies,

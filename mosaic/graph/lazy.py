@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from mosaic.errors import StoreError
 from mosaic.graph.budget import Budget
-from mosaic.graph.driver import Task, plan_tasks, record_sky, record_weights, summarise_static
+from mosaic.graph.driver import plan_tasks, record_sky, summarise_static
 from mosaic.graph.folder import untouched_value
 from mosaic.graph.job import Job, TaskLimits, open_job, tile_task
-from mosaic.graph.ledger import WHOLE_JOB
+from mosaic.graph.ledger import WEIGHT_SOLUTION, WHOLE_JOB
 from mosaic.graph.plan import Layer
 from mosaic.graph.store import read_verified
 from mosaic.graph.tasks import run_task
 from mosaic.graph.verify import locate_chunk
+from mosaic.graph.weighing import exposures_of_tiles, tiles_of_exposures, weigh_exposure
 
 Node: TypeAlias = tuple[Any, ...]
 Nodes: TypeAlias = dict[Node, Node]
@@ -75,25 +76,26 @@ def lazy_planes(job: Job, budget: Budget) -> dict[str, da.Array]:
 
 
 def _task_nodes(job: Job, budget: Budget) -> Nodes:
-    """One node a task, and one for each of the two small solutions that many tasks wait for."""
+    """One node a task, and one each for the sky and every mean weight, which many tasks wait for."""
     tasks = plan_tasks(job)
     digest = job.plan.digest
     where = (job.store, job.plan.identity)
     allowance = (budget.limits, budget.n_parallel)
     solved_sky = ("mosaic-solution", "sky", digest)
-    solved_weights = ("mosaic-solution", "weights", digest)
     nodes: Nodes = {}
     for phase, members in tasks.items():
         for task in members:
             after = [_key(digest, *key) for key in sorted(task.after)]
             if phase not in _SKY:
-                after.append(solved_weights if phase == "median" else solved_sky)
+                after.append(solved_sky)
             nodes[_key(digest, *task.key)] = (_run, *where, phase, task.name, *allowance, after)
     before_sky = [_key(digest, *task.key) for phase in _SKY for task in tasks.get(phase, ())]
     nodes[solved_sky] = (_solve_sky, *where, before_sky)
-    weighed: list[Task] = list(tasks.get("weights", ()))
-    before = [_key(digest, *task.key) for task in weighed]
-    nodes[solved_weights] = (_solve_weights, *where, [solved_sky, *before])
+    if "weights" in tasks:
+        for exposure, tiles in tiles_of_exposures(exposures_of_tiles(job.plan)).items():
+            weighed = [_key(digest, "weights", tile_task(tile)) for tile in tiles]
+            name = job.plan.exposures[exposure].rootname
+            nodes[_key(digest, WEIGHT_SOLUTION, name)] = (_solve_weight, *where, exposure, weighed)
     return nodes
 
 
@@ -163,13 +165,13 @@ def _solve_sky(folder: str, identity: str, after: list[str]) -> str:
     return "sky"
 
 
-def _solve_weights(folder: str, identity: str, after: list[str]) -> str:
-    """Gather the mean weights of all exposures, once."""
-    _sky, *tiles = after
+def _solve_weight(folder: str, identity: str, exposure: int, tiles: list[str]) -> str:
+    """Gather the mean weight of an exposure from its tiles, once."""
     job = open_job(folder, identity)
-    if job.ledger.read("weight_solution", WHOLE_JOB) is None:
-        record_weights(job, tiles)
-    return "weights"
+    name = job.plan.exposures[exposure].rootname
+    if job.ledger.read(WEIGHT_SOLUTION, name) is None:
+        weigh_exposure(job, exposure, tiles)
+    return name
 
 
 def _read(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mosaic.errors import StoreError
@@ -20,6 +22,12 @@ from mosaic.retries import is_transient
 
 WHOLE_JOB = "all"
 """Task name of the records that the driver writes about the job as a whole."""
+
+WEIGHT_SOLUTION = "weight_solution"
+"""Phase of the records of mean weights, one an exposure, that the driver writes."""
+
+_WRITTEN_AT_A_TIME = 16
+"""Records sent to an object store side by side."""
 
 
 class Ledger:
@@ -53,6 +61,21 @@ class Ledger:
             if is_transient(error):
                 raise
             raise output_error(error, place) from error
+
+    def write_all(self, records: Sequence[TaskRecord]) -> None:
+        """Keep several records, side by side in an object store.
+
+        Raises
+        ------
+        OutputError
+            When one cannot be written.
+        """
+        if isinstance(self._root, Path) or len(records) < 2:
+            for record in records:
+                self.write(record)
+            return
+        with ThreadPoolExecutor(_WRITTEN_AT_A_TIME) as pool:
+            deque(pool.map(self.write, records), maxlen=0)
 
     def forget(self, phase: str, task: str) -> None:
         """Take the record of a task back: what it wrote is gone."""
@@ -98,6 +121,28 @@ class Ledger:
                 "run the same command again"
             )
         return {task: records[task] for task in wanted}
+
+    def require_few(self, phase: str, tasks: Iterable[str]) -> list[TaskRecord]:
+        """Records of `tasks`, in their order, without a look at the others of their phase.
+
+        Raises
+        ------
+        StoreError
+            When one is missing.
+        """
+        places = [self._root / phase / f"{task}.json" for task in tasks]
+        try:
+            records = [
+                self._parse(content, str(place))
+                for place, content in zip(places, get_many(places), strict=True)
+            ]
+        except FileNotFoundError as error:
+            raise StoreError(f"ledger lacks {error.filename or error}; run the same command again") from error
+        found = [record for record in records if record is not None]
+        if len(found) < len(records):
+            lost = places[records.index(None)]
+            raise StoreError(f"ledger record {lost} is of another job; run the same command again")
+        return found
 
     def require_one(self, phase: str) -> TaskRecord:
         """Record of a phase that is a single small computation of the driver.

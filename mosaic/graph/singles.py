@@ -1,8 +1,8 @@
 """Separate drizzles kept in memory between weighing a tile and combining it, while there is room.
 
-The mean weight of an exposure is needed before any tile can be combined, so every tile is visited twice. A
-stack that fits the spare memory is kept from the first visit; the others are drizzled again, to the same
-bits.
+The mean weight of an exposure is needed before any tile that it lies on can be combined, so every tile is
+visited twice. A stack that fits the spare memory is kept from the first visit; the others are drizzled again,
+to the same bits.
 """
 
 from __future__ import annotations

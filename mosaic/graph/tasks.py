@@ -223,7 +223,7 @@ def make_median(job: Job, task: str, limits: TaskLimits) -> Outcome:
     for strip in _strips(job, target, rows):
         grown = _with_halo(job, strip)
         stack = held or drizzle_stack(job, list(grouped.values()), grown, limits)
-        facts = [job.stack_facts(exposure) for exposure in grouped]
+        facts = job.stack_facts(grouped)
         combined = combine_stack(
             *stack, facts, job.combine_params, len(job.plan.exposures), is_first_column=grown.x0 == 0
         )

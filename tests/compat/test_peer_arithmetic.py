@@ -116,8 +116,8 @@ def test_the_background_of_minmed_compares_units_that_differ_in_drizzlepac() -> 
             incarnation="",
         )
         job = Job(Path(), cast("Plan", plan))
-        job.__dict__ |= {"sky": sky, "mean_weights": [1.0]}
-        assert job.stack_facts(0).background_rate == pytest.approx(expected)
+        job.__dict__ |= {"sky": sky, "_mean_weights": {0: 1.0}}
+        assert job.stack_facts([0])[0].background_rate == pytest.approx(expected)
 
 
 def test_blots_go_through_a_table_with_peer_compat_whatever_the_drizzle_does() -> None:

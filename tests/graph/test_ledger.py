@@ -63,3 +63,15 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OutputError, match=r"disk full while writing .*t1\.json: free some space"):
         Ledger(tmp_path).write(_record("t1"))
     assert list((tmp_path / "ledger" / "final").iterdir()) == []
+
+
+def test_few_records_are_read_without_the_others(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "this")
+    ledger.write_all([_record("t1"), _record("t2")])
+    ledger.write_all([])
+    (tmp_path / "ledger" / "final" / "t3.json").write_text("damaged")
+    assert ledger.require_few("final", ["t2", "t1"]) == [_record("t2"), _record("t1")]
+    with pytest.raises(StoreError, match=r"lacks .*t4\.json; run the same command again"):
+        ledger.require_few("final", ["t1", "t4"])
+    with pytest.raises(StoreError, match=r"t1\.json is of another job"):
+        Ledger(tmp_path, "other").require_few("final", ["t1"])

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mosaic.exposure.model import Exposure
 from mosaic.geometry.frames import resolve_grids
 from mosaic.graph.budget import plan_budget
 from mosaic.graph.driver import Driver, Task, finished_tasks, plan_tasks
@@ -50,8 +51,12 @@ class Figures:
 
 def make_plan(n_exposures: int, *, tile: int = 1024, **survey_options: object) -> Plan:
     """Plan of a survey."""
-    exposures = survey(n_exposures, **survey_options)  # type: ignore[arg-type]
-    settings, _notes = apply_step_gating(load_settings(None, (), runfile=""), n_exposures)
+    return plan_of(survey(n_exposures, **survey_options), tile)  # type: ignore[arg-type]
+
+
+def plan_of(exposures: tuple[Exposure, ...], tile: int) -> Plan:
+    """Plan of exposures that exist as metadata only."""
+    settings, _notes = apply_step_gating(load_settings(None, (), runfile=""), len(exposures))
     chips = [chip for exposure in exposures for chip in exposure.chips]
     grids = resolve_grids([chip.wcs for chip in chips], settings)
     separate, final = plan_frames(chips, settings, grids, tile)

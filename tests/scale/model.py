@@ -158,6 +158,10 @@ class _MemoryLedger:
     def write(self, record: TaskRecord) -> None:
         self._records.setdefault(record.phase, {})[record.task] = record
 
+    def write_all(self, records: Iterable[TaskRecord]) -> None:
+        for record in records:
+            self.write(record)
+
     def require(self, phase: str, tasks: Iterable[str]) -> dict[str, TaskRecord]:
         held = self._records.get(phase, {})
         return {task: held[task] for task in tasks}
