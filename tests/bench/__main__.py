@@ -17,7 +17,14 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import coldstart, growth, kernels
-from tests.bench.contenders import CONTENDERS, Tools, find_oracle, find_others, run_in_turn
+from tests.bench.contenders import (
+    CONTENDERS,
+    Tools,
+    find_oracle,
+    find_others,
+    remove_ended,
+    run_in_turn,
+)
 from tests.bench.jobs import JOBS
 from tests.bench.plots import draw
 from tests.bench.report import write
@@ -122,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subprocess.run([sys.executable, "-m", "mosaic.cli", "warmup"], cwd=REPOSITORY, check=True)
         for name in options.cases or CASES:
             CASES[name](tools, results, options)
+            remove_ended(work)
         shutil.rmtree(work / "plain", ignore_errors=True)
     images = draw(results.content["cases"], options.report.parent / "img")
     options.report.parent.mkdir(parents=True, exist_ok=True)

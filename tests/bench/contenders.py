@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.parity.runs import Run
 
 CORES = 2
 COADD = "coadd.fits"
+_ENDED = "ended"
+"""Folders of runs that are over."""
 _STEP = re.compile(r"^\[INFO *\] +(\S[^:\n]*?) {2,}([0-9.]+) s(?:ec)?\b", re.MULTILINE)
 
 
@@ -123,8 +126,27 @@ def _outcome(run: Run, measured: Measured, stages: Mapping[str, float]) -> Outco
     products = sum(path.stat().st_size for path in found)
     copies = {path.name for path in run.inputs}
     left = sum(p.stat().st_size for p in run.folder.rglob("*") if p.is_file() and p.name not in copies)
-    shutil.rmtree(run.folder)
+    _set_aside(run.folder, copies)
     return Outcome(measured, stages, products, left)
+
+
+def _set_aside(folder: Path, copies: Collection[str]) -> None:
+    """Move what a run left out of the way of the next, less the copies of its inputs.
+
+    It is removed when the case is over (`remove_ended`): for a minute after many files were removed ext4
+    makes new ones slowly, at the cost of whichever program runs next.
+    """
+    for path in [path for path in folder.rglob("*") if path.name in copies]:
+        path.unlink()
+    ended = folder.parent / _ENDED
+    ended.mkdir(exist_ok=True)
+    folder.rename(ended / f"{folder.name}-{time.time_ns()}")
+
+
+def remove_ended(work: Path) -> None:
+    """Remove what the runs of a case left."""
+    for folder in work.rglob(_ENDED):
+        shutil.rmtree(folder)
 
 
 def swarp_command(prepared: Prepared, program: str) -> list[str]:
