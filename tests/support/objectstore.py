@@ -21,6 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>'
 BUCKET = "archive"
+_GOLDEN = (5.0**0.5 - 1.0) / 2.0
+"""Steps of this length along a circle are spread over it more evenly than of any other."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ class ObjectStore:
 
     def __init__(self, server_port: int, seed: int = 1) -> None:
         self._server_port = server_port
-        self._random = random.Random(seed)
+        self._chance = {is_write: random.Random(seed).random() for is_write in (False, True)}
         self._lock = threading.Lock()
         self.faults = Faults()
         self.traffic = Traffic()
@@ -128,13 +130,21 @@ class ObjectStore:
                 if kind:
                     self.traffic.faults.append((kind, key))
                 return kind
-            number = self._random.random()
+            number = self._next_chance(is_write=is_write)
             for kind, chance in chances.items():
                 number -= chance
                 if number < 0:
                     self.traffic.faults.append((kind, key))
                     return kind
             return ""
+
+    def _next_chance(self, *, is_write: bool) -> float:
+        """Number from 0 to 1: of so many in a row as many fall in any part of that as its length says.
+
+        So a fault happens as often as it should in every run, in whichever order threads come.
+        """
+        self._chance[is_write] = (self._chance[is_write] + _GOLDEN) % 1.0
+        return self._chance[is_write]
 
     def note(self, key: str, n_bytes: int) -> None:
         """Count an answer to a GET."""
