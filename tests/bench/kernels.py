@@ -29,6 +29,7 @@ from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.frames import resolve_grids
 from mosaic.geometry.grid import OutputGrid
 from mosaic.geometry.pixmap import build_map_model
+from mosaic.graph.memory import bound_allocator
 from mosaic.graph.plan import LayerSpec, final_drop, plan_layers, reach
 from mosaic.graph.store import MASK_BAND_ROWS
 from mosaic.kernels.blot import INTERPOLATORS
@@ -319,6 +320,7 @@ def measure(
 ) -> dict[str, Any]:
     """All figures of the case."""
     work.mkdir(parents=True, exist_ok=True)
+    bound_allocator()  # as every run does: threads would wait for each other's page faults otherwise
     subject = choose_subject(exposures)
     n = subject.n_pixels
     ours = {name: ns_per_pixel(make(subject), n, repeats) for name, make in STAGES.items()}
