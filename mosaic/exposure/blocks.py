@@ -18,13 +18,12 @@ from mosaic.exposure.instruments import HeaderPair, InstrumentFacts
 from mosaic.exposure.model import DataBlock
 from mosaic.exposure.references import find_reference
 from mosaic.exposure.staging import open_plain
-from mosaic.exposure.storage import read_bytes, size_and_tag
+from mosaic.exposure.storage import FITS_BLOCK, padded, read_bytes, size_and_tag
 from mosaic.geometry.wcs import header_number
 from mosaic.types import ShapeYX
 
 _REMOVE: Final = "remove it from the list"
 _RESTORE: Final = "fetch the file again or remove it from the list"
-_BLOCK: Final = 2880
 
 
 def require_complete(hdul: fits.HDUList, readable: str, path: str) -> None:
@@ -36,11 +35,11 @@ def require_complete(hdul: fits.HDUList, readable: str, path: str) -> None:
         if end > size:
             extension = f"{hdu.name},{hdu.ver}" if hdu.name else "PRIMARY"
             raise TruncatedFileError(path, f"{size} bytes, but [{extension}] ends at byte {end}", _RESTORE)
-    padded = -(-end // _BLOCK) * _BLOCK
-    if size > padded:
-        rest = bytes(read_bytes(readable, padded, min(_BLOCK, size - padded)))
+    last = padded(end)
+    if size > last:
+        rest = bytes(read_bytes(readable, last, min(FITS_BLOCK, size - last)))
         if rest.strip(b"\0 "):
-            raise TruncatedFileError(path, f"unreadable after byte {padded} of {size}", _RESTORE)
+            raise TruncatedFileError(path, f"unreadable after byte {last} of {size}", _RESTORE)
 
 
 def science_block(hdul: fits.HDUList, index: int, readable: str, headers: HeaderPair) -> DataBlock:

@@ -7,9 +7,8 @@ from typing import BinaryIO, Final
 
 from astropy.io import fits
 
-from mosaic.exposure.storage import open_fits, open_stream
+from mosaic.exposure.storage import FITS_BLOCK, open_fits, open_stream, padded
 
-_BLOCK: Final = 2880
 _CARD: Final = 80
 _END: Final = b"END" + b" " * (_CARD - 3)
 
@@ -46,21 +45,21 @@ def _read_texts(stream: BinaryIO) -> list[bytes] | None:
     position = 0
     while True:
         stream.seek(position)
-        block = stream.read(_BLOCK)
+        block = stream.read(FITS_BLOCK)
         if texts and not block.startswith(b"XTENSION"):
             return texts
         if not texts and not block.startswith(b"SIMPLE  ="):
             return None
         text = b""
         while not (end := _end_of(block)):
-            if len(block) < _BLOCK:
+            if len(block) < FITS_BLOCK:
                 return None
             text += block
-            block = stream.read(_BLOCK)
+            block = stream.read(FITS_BLOCK)
         text += block[:end]
         if b"ZIMAGE  =" in text or (n_bytes := _data_bytes(text)) is None:
             return None
-        position += _padded(len(text)) + _padded(n_bytes)
+        position += padded(len(text)) + padded(n_bytes)
         texts.append(text)
 
 
@@ -103,8 +102,3 @@ def _place(text: bytes, keyword: str) -> int:
     while place % _CARD:
         place = text.index(start, place + 1)
     return place
-
-
-def _padded(n_bytes: int) -> int:
-    """Bytes with the padding of a FITS file."""
-    return -(-n_bytes // _BLOCK) * _BLOCK

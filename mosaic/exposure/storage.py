@@ -21,8 +21,15 @@ from mosaic.places import is_remote, open_system, require_length
 from mosaic.retries import with_retries
 
 _RETRY: Final = "restore the file and run again"
+FITS_BLOCK: Final = 2880
+"""Bytes of a block of a FITS file."""
 _HEADER_BLOCK: Final = 1 << 16
 """Bytes fetched at a time while headers are read: headers are far apart, pixels must stay where they are."""
+
+
+def padded(n_bytes: int) -> int:
+    """Bytes of a header or of data with what fills up the last block of a FITS file."""
+    return -(-n_bytes // FITS_BLOCK) * FITS_BLOCK
 
 
 def open_stream(path: str) -> BinaryIO:

@@ -15,10 +15,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from mosaic.exposure.storage import FITS_BLOCK, padded
+
 TABLE_NAME = "HDRTAB"
 MISSING_INTEGER = int(np.iinfo(np.int64).min)
 """TNULL of integer columns in which a value is missing."""
-_BLOCK = 2880
 _FORMATS = {"b": "L", "i": "K", "f": "D", "c": "M"}
 _STORED = {"b": "S1", "i": ">i8", "f": ">f8", "c": ">c16"}
 
@@ -42,10 +43,10 @@ class HeaderTable:
         if checksum:
             buffer = io.BytesIO()
             fits.HDUList([fits.PrimaryHDU(), self.as_hdu()]).writeto(buffer, checksum=True)
-            return buffer.getvalue()[_BLOCK:]  # an empty primary HDU is one block
+            return buffer.getvalue()[FITS_BLOCK:]  # an empty primary HDU is one block
         head = "".join(map(str, self.cards)) + f"{'END':<80}"
         data = self.rows.tobytes()
-        return head.encode("ascii").ljust(_padded(len(head))) + data.ljust(_padded(len(data)), b"\0")
+        return head.encode("ascii").ljust(padded(len(head))) + data.ljust(padded(len(data)), b"\0")
 
     def as_hdu(self) -> fits.BinTableHDU:
         """The table as astropy has it."""
@@ -147,8 +148,3 @@ def _typed(array: NDArray[Any]) -> _Column:
         return _Column(f"{stored.dtype.itemsize}A", stored)
     stored = np.where(array, b"T", b"F") if kind == "b" else array
     return _Column(_FORMATS[kind], stored.astype(_STORED[kind]))
-
-
-def _padded(n_bytes: int) -> int:
-    """Return how many bytes a unit of a FITS file takes."""
-    return -(-n_bytes // _BLOCK) * _BLOCK

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic.kernels._compile import kernel, part
+from mosaic.kernels.flags import spread
 from mosaic.types import ByteArray, DoubleArray, FloatArray, IntArray
 
 BLOCK = 128
@@ -318,19 +319,6 @@ def _compare_block(
         is_above2_out[k] = 1 if excess > nsigma2 * rms else 0
 
 
-@part
-def _flag_neighbourhood(flags: ByteArray, y: int, radius: int, near_out: ByteArray) -> None:
-    """Tell for each pixel of row `y` whether a flag is set within `radius`; the image ends at its borders."""
-    ny, nx = flags.shape
-    near_out[:] = 0
-    for j in range(max(0, y - radius), min(ny, y + radius + 1)):
-        for shift in range(-min(radius, nx - 1), min(radius, nx - 1) + 1):
-            flagged = flags[j, max(0, -shift) : min(nx, nx - shift)]
-            near = near_out[max(0, shift) : min(nx, nx + shift)]
-            for x in range(near.shape[0]):
-                near[x] |= flagged[x]
-
-
 @kernel
 def combine_minmed(
     stack: FloatArray,
@@ -385,7 +373,7 @@ def combine_minmed(
     weight, background, noise2 = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     median = np.empty((ny, nx), dtype=np.float32)
     is_above1, is_above2 = np.empty((ny, nx), dtype=np.uint8), np.empty((ny, nx), dtype=np.uint8)
-    near = np.zeros(nx, dtype=np.uint8)
+    near = np.zeros((ny, nx), dtype=np.uint8)
     for y in range(ny):
         for x in range(0, nx, BLOCK):
             width = min(BLOCK, nx - x)
@@ -405,9 +393,9 @@ def combine_minmed(
                 median[y, x + k] = centres[k]
             above1, above2 = is_above1[y, x : x + width], is_above2[y, x : x + width]
             _compare_block(lowest, centres, weight, background, noise2, nsigma1, nsigma2, above1, above2)
+    if grow > 0:
+        spread(is_above1, grow, grow, near)
     for y in range(ny):
-        if grow > 0:
-            _flag_neighbourhood(is_above1, y, grow, near)
         for x in range(nx):
-            takes_lowest = is_above2[y, x] if near[x] != 0 else is_above1[y, x]
+            takes_lowest = is_above2[y, x] if near[y, x] != 0 else is_above1[y, x]
             out[y, x] = out[y, x] if takes_lowest != 0 else median[y, x]

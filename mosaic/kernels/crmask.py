@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic.kernels._compile import kernel, part
+from mosaic.kernels.flags import merge_row, spread
 from mosaic.types import ByteArray, FloatArray
 
 _ZERO = np.float32(0.0)
@@ -198,30 +199,6 @@ def spare_cores(
 
 
 @part
-def _merge_row(source: ByteArray, shift: int, target: ByteArray) -> None:
-    """Set ``target[x]`` where ``source[x - shift]`` is set."""
-    n = source.shape[0] - abs(shift)
-    # Slices, for an index that might be negative would keep the loop from being vectorised.
-    given, merged = source[max(0, -shift) :], target[max(0, shift) :]
-    for x in range(n):
-        merged[x] |= given[x]
-
-
-@kernel
-def _spread(mask: ByteArray, before: int, after: int, out: ByteArray) -> None:
-    """Spread each set pixel over `before` pixels below and left of it and `after` above and right."""
-    rows, nx = mask.shape
-    wide = np.zeros((rows, nx), np.uint8)
-    for i in range(rows):
-        for shift in range(-before, after + 1):
-            _merge_row(mask[i], shift, wide[i])
-    for i in range(rows):
-        out[i, :] = 0
-        for j in range(max(0, i - after), min(rows, i + before + 1)):
-            _merge_row(wide[j], 0, out[i])
-
-
-@part
 def _mirrored(row: int, ny: int) -> int:
     """Row of the chip that stands at `row` when the chip is mirrored at its borders, edge pixel repeated."""
     row %= 2 * ny
@@ -238,7 +215,7 @@ def _add_tails(
         for distance in range(1, length + 1):
             j = _mirrored(band_y0 + i + direction * distance, full_ny) - band_y0
             if 0 <= j < rows:
-                _merge_row(mask[j], 0, out[i])
+                merge_row(mask[j], 0, out[i])
 
 
 @kernel
@@ -327,11 +304,11 @@ def cosmic_ray_band(
             core,
             strict,
         )
-    _spread(strict, 1, 1, near)
+    spread(strict, 1, 1, near)
     for i in range(rows):
         for x in range(nx):
             hit[i, x] &= near[i, x]
     side = max(grow, 1)
-    _spread(hit, (side - 1) // 2, side // 2, out)
+    spread(hit, (side - 1) // 2, side // 2, out)
     if cte_direction != 0:
         _add_tails(hit, band_y0, full_ny, ctegrow, cte_direction, out)

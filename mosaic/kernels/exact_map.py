@@ -190,7 +190,7 @@ def map_block(
 
 
 @part
-def interpolate_nodes(
+def _interpolate_nodes(
     model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
 ) -> None:
     """Map the `n` FITS points (U, V) of the scratch through the node table into ``x_out[at:at + n]``."""
@@ -207,3 +207,14 @@ def interpolate_nodes(
             low = (1.0 - fx) * nodes[j, i, axis] + fx * nodes[j, i + 1, axis]
             high = (1.0 - fx) * nodes[j + 1, i, axis] + fx * nodes[j + 1, i + 1, axis]
             (x_out if axis == 0 else y_out)[at + k] = (1.0 - fy) * low + fy * high
+
+
+@part
+def map_given(
+    model: MapModel, n: int, work: DoubleArray, at: int, x_out: DoubleArray, y_out: DoubleArray
+) -> None:
+    """Map the `n` FITS points (U, V) of the scratch as the model has it, into ``x_out[at:at + n]``."""
+    if model.step > 0:
+        _interpolate_nodes(model, n, work, at, x_out, y_out)
+    else:
+        map_block(model, n, work, at, x_out, y_out)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic.kernels._compile import kernel, part
-from mosaic.kernels.exact_map import BLOCK, EXACT_SCRATCH, MapModel, U, V, interpolate_nodes, map_block
+from mosaic.kernels.exact_map import BLOCK, EXACT_SCRATCH, MapModel, U, V, map_block, map_given
 from mosaic.types import DoubleArray
 
 N_NODES = 4
@@ -279,10 +279,7 @@ def map_into(
         for k in range(count):
             work[k + U] = float(first + k) + dx
             work[k + V] = row
-        if model.step > 0:
-            interpolate_nodes(model, count, work, at, x_out, y_out)
-        else:
-            map_block(model, count, work, at, x_out, y_out)
+        map_given(model, count, work, at, x_out, y_out)
 
 
 @kernel
@@ -325,10 +322,7 @@ def map_points_into(
         for k in range(count):
             work[k + U] = x[at + k] + 1.0
             work[k + V] = y[at + k] + 1.0
-        if model.step > 0:
-            interpolate_nodes(model, count, work, at, x_out, y_out)
-        else:
-            map_block(model, count, work, at, x_out, y_out)
+        map_given(model, count, work, at, x_out, y_out)
 
 
 @kernel

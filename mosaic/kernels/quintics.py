@@ -62,12 +62,6 @@ def everett5(
     return upper + t * (c + (t2 - _ONE) * (second_c + (t2 - _FOUR) * fourth_c))
 
 
-def _holds_for_all(code: Code, marks: Any) -> Any:  # noqa: ANN401
-    """Whether all pixels are marked."""
-    bits = code.builder.bitcast(marks, ir.IntType(N_SIDE))
-    return code.builder.icmp_unsigned("==", bits, ir.Constant(bits.type, -1))
-
-
 def _lies_within(code: Code, position: Any, origin: Any, size: Any) -> Any:  # noqa: ANN401
     """For which positions along an axis all nodes are pixels of the image."""
     build = code.builder
@@ -153,14 +147,14 @@ def _generate_quintics(code: Code) -> Any:  # noqa: ANN401
     at_x, at_y = (build.load(code.place(positions, first), align=8) for positions in (x, y))
     is_done = cgutils.alloca_once_value(build, _NO)
     within = build.and_(_lies_within(code, at_x, origin_x, nx), _lies_within(code, at_y, origin_y, ny))
-    with build.if_then(_holds_for_all(code, within)):
+    with build.if_then(Vector(build, within).all()):
         column, s = _split(code, at_x, origin_x)
         row, t = _split(code, at_y, origin_y)
         lowest = build.add(build.mul(row, code.spread(nx).value), column)
         # More is read of a row than its nodes, which may lie beyond the last pixel of the image.
         last = code.at(build.mul(nx, code.at(ny, 1 - _N_NODES)), -_N_READ)
         is_readable = build.icmp_signed("<=", lowest, code.spread(last).value)
-        with build.if_then(_holds_for_all(code, is_readable)):
+        with build.if_then(Vector(build, is_readable).all()):
             one = code.spread(ir.Constant(_SINGLE, 1.0))
             nodes, fractions = _Nodes(code, image, lowest), (s, one - s)
             rows = [everett5.py_func(*nodes.along_x(code.times(nx, q)), *fractions) for q in range(_N_NODES)]

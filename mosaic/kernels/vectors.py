@@ -66,7 +66,7 @@ class Vector:
 
     def all(self) -> Any:  # noqa: ANN401
         """Whether all truths are."""
-        bits = self.builder.bitcast(self.value, ir.IntType(N_LANES))
+        bits = self.builder.bitcast(self.value, ir.IntType(self.value.type.count))
         return self.builder.icmp_signed("==", bits, ir.Constant(bits.type, -1))
 
     def most(self, other: Vector | float) -> Vector:
