@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mosaic.errors import PlanMismatchError
 from mosaic.exposure.cache import ROW_CACHE
 from mosaic.exposure.dq import parse_bits, resolve_mask
+from mosaic.exposure.kept import BoundedCache
 from mosaic.exposure.model import Chip, SkyLevel
 from mosaic.exposure.reader import is_lit, read_dq
 from mosaic.exposure.scratch import SCRATCH
@@ -25,7 +26,6 @@ from mosaic.geometry.cells import ChipCells
 from mosaic.geometry.outline import OutlineIndex, chip_outline
 from mosaic.geometry.pixmap import build_map_model
 from mosaic.graph.cancel import raise_if_withdrawn
-from mosaic.graph.kept import BoundedCache
 from mosaic.graph.ledger import WEIGHT_SOLUTION, Ledger
 from mosaic.graph.plan import Layer, Plan, final_drop, reach, separate_drop
 from mosaic.graph.singles import STACK_CACHE

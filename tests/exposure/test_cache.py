@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mosaic.exposure.cache import KeyLocks, RowCache
-from mosaic.graph.kept import BoundedCache
+from mosaic.exposure.cache import RowCache
+from mosaic.exposure.kept import BoundedCache, KeyLocks
 
 N_THREADS = 4
 
